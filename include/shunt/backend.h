@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vhost-user back-end: the device's end of a vhost-user socket, as the server of it.
+ *
+ * The front-end (QEMU, Cloud Hypervisor, DPDK's virtio-user) connects, shares its guest's memory and
+ * configures the virtqueues; the program that embeds the back-end then moves buffers through them
+ * (<shunt/virtqueue.h>). Front-ends may come and go; one is connected at a time, and a further one is
+ * turned away while it is. What kind of device it is, only the program knows: it names the feature
+ * bits and answers for the configuration space.
+ *
+ *     shunt_backend_create(&config, &ops, ctx, &backend, &error);
+ *     … poll shunt_backend_fd(backend) for POLLIN, then shunt_backend_dispatch(backend) …
+ *     shunt_backend_destroy(backend);
+ *
+ * Threads: create, dispatch, destroy and all `ops` run in one thread at a time, the program's. The
+ * library starts none. Virtqueues may be worked on by any thread under their locks.
+ *
+ * A front-end that breaks the protocol loses its connection, and only that: the reason is logged and
+ * kept for shunt_backend_reason(), and the socket goes on listening.
+ *
+ * Source: QEMU, docs/interop/vhost-user.rst. Messages 1-5, 8-18, 24, 25, 36-38; protocol features MQ,
+ * REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS.
+ */
+#ifndef SHUNT_BACKEND_H
+#define SHUNT_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <shunt/error.h>
+#include <shunt/memory.h>
+#include <shunt/virtqueue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A device has at most this many virtqueues: 128 pairs and a control queue. */
+#define SHUNT_BACKEND_MAX_VIRTQUEUES 257
+
+struct shunt_backend;
+
+struct shunt_backend_config {
+    const char *name;        /* tags log lines */
+    const char *socket_path; /* where to listen; at most 107 bytes */
+    /*
+     * Feature bits of the device type (VIRTIO 1.3, chapter 5) that are offered. The library adds
+     * those of the ring and the transport that it implements.
+     */
+    uint64_t features;
+    unsigned num_virtqueues; /* 1 … SHUNT_BACKEND_MAX_VIRTQUEUES */
+    /* What GET_QUEUE_NUM answers: a network device counts pairs, others count virtqueues. */
+    unsigned queue_num;
+    uint32_t config_len; /* bytes of configuration space; 0: PROTOCOL_F_CONFIG is not offered */
+};
+
+/*
+ * What the program is told, always from within shunt_backend_dispatch() or _destroy(), with no
+ * virtqueue locked. Any of them may be NULL.
+ */
+struct shunt_backend_ops {
+    /* A front-end connected, or is gone; shunt_backend_reason() then says why. */
+    void (*connected)(void *ctx);
+    void (*disconnected)(void *ctx);
+
+    /* The driver's features are known, or were changed. */
+    void (*features_changed)(void *ctx, uint64_t features);
+
+    /*
+     * Virtqueue `idx` was started, stopped, enabled or disabled, or broke; ask it which. When it was
+     * stopped, its kick descriptor is still open during this call and is closed after it: take it
+     * out of any epoll set here.
+     */
+    void (*queue_changed)(void *ctx, unsigned idx);
+
+    /* Configuration space; `offset + len` is within config_len. 0 or a negative errno. */
+    int (*get_config)(void *ctx, uint32_t offset, void *data, uint32_t len);
+    int (*set_config)(void *ctx, uint32_t offset, const void *data, uint32_t len);
+};
+
+/*
+ * Listens on config->socket_path. A stale socket, on which nobody listens, is replaced; all strings
+ * are copied; `ops` must outlive the back-end.
+ * -ENAMETOOLONG: path over 107 bytes; -EEXIST: the path is something else than a socket;
+ * -EADDRINUSE: somebody listens there; -ENOENT, -EACCES, …: the folder; -EINVAL: a number out of its
+ * range; -ENOMEM, -EMFILE. Nothing is left behind on failure.
+ */
+int shunt_backend_create(const struct shunt_backend_config *config,
+                         const struct shunt_backend_ops *ops, void *ctx,
+                         struct shunt_backend **backend, struct shunt_error *error);
+
+/* Disconnects, stops all queues, and removes the socket file that it made. Accepts NULL. */
+void shunt_backend_destroy(struct shunt_backend *backend);
+
+/* A descriptor that polls readable (POLLIN) when there is something to dispatch. It never changes. */
+int shunt_backend_fd(const struct shunt_backend *backend);
+
+/* Does all that is to be done now, without blocking. */
+void shunt_backend_dispatch(struct shunt_backend *backend);
+
+bool shunt_backend_is_connected(const struct shunt_backend *backend);
+
+/* The features that the driver accepted, 0 before; those of the transport included. */
+uint64_t shunt_backend_features(const struct shunt_backend *backend);
+
+/* The protocol features that the front-end accepted. */
+uint64_t shunt_backend_protocol_features(const struct shunt_backend *backend);
+
+/*
+ * Why no front-end is connected, or a queue is broken: one line, "" when all is well. Valid until
+ * the next dispatch.
+ */
+const char *shunt_backend_reason(const struct shunt_backend *backend);
+
+/* Virtqueue `idx` (< num_virtqueues). Valid until destroy, started or not. */
+struct shunt_virtqueue *shunt_backend_virtqueue(struct shunt_backend *backend, unsigned idx);
+
+/* The guest's memory, for programs that follow addresses of their own. */
+const struct shunt_memory *shunt_backend_memory(const struct shunt_backend *backend);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

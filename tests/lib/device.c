@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lib/device.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void on_connected(void *ctx)
+{
+    struct device *device = ctx;
+
+    device->num_connected++;
+}
+
+static void on_disconnected(void *ctx)
+{
+    struct device *device = ctx;
+
+    device->num_disconnected++;
+}
+
+static void on_features(void *ctx, uint64_t features)
+{
+    struct device *device = ctx;
+
+    device->num_features_changed++;
+    device->features = features;
+}
+
+static void on_queue(void *ctx, unsigned idx)
+{
+    struct device *device = ctx;
+
+    device->num_queue_changed[idx]++;
+}
+
+static int get_config(void *ctx, uint32_t offset, void *data, uint32_t len)
+{
+    const struct device *device = ctx;
+
+    memcpy(data, device->config + offset, len);
+    return device->config_result;
+}
+
+static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len)
+{
+    struct device *device = ctx;
+
+    if (device->config_result == 0)
+        memcpy(device->config + offset, data, len);
+    return device->config_result;
+}
+
+static const struct shunt_backend_ops ops = {
+    .connected = on_connected,
+    .disconnected = on_disconnected,
+    .features_changed = on_features,
+    .queue_changed = on_queue,
+    .get_config = get_config,
+    .set_config = set_config,
+};
+
+void device_create(struct device *device, unsigned num_virtqueues)
+{
+    struct shunt_backend_config config = {
+        .name = "device",
+        .socket_path = device->path,
+        .features = DEVICE_FEATURE,
+        .num_virtqueues = num_virtqueues,
+        .queue_num = num_virtqueues / 2,
+        .config_len = DEVICE_CONFIG_BYTES,
+    };
+    struct shunt_error error;
+
+    *device = (struct device){.folder = "/tmp/shunt-device-XXXXXX"};
+    if (!mkdtemp(device->folder)) {
+        perror(device->folder);
+        abort();
+    }
+    snprintf(device->path, sizeof(device->path), "%s/socket", device->folder);
+    if (shunt_backend_create(&config, &ops, device, &device->backend, &error) < 0) {
+        fprintf(stderr, "%s\n", error.text);
+        abort();
+    }
+}
+
+/* The folder is removed only if nothing was left in it. */
+void device_destroy(struct device *device)
+{
+    shunt_backend_destroy(device->backend);
+    device->backend = NULL;
+    if (rmdir(device->folder) < 0) {
+        perror(device->folder);
+        abort();
+    }
+}
+
+static void dispatch(void *ctx)
+{
+    device_run(ctx);
+}
+
+void device_attach(struct device *device, struct driver *driver)
+{
+    driver->idle = dispatch;
+    driver->idle_ctx = device;
+}
+
+void device_run(struct device *device)
+{
+    struct pollfd events = {.fd = shunt_backend_fd(device->backend), .events = POLLIN};
+
+    while (poll(&events, 1, 0) > 0)
+        shunt_backend_dispatch(device->backend);
+}
+
+bool device_is_started(const struct device *device, unsigned idx)
+{
+    return shunt_virtqueue_is_started(shunt_backend_virtqueue(device->backend, idx));
+}
+
+bool device_is_enabled(const struct device *device, unsigned idx)
+{
+    return shunt_virtqueue_is_enabled(shunt_backend_virtqueue(device->backend, idx));
+}
+
+/* Byte by byte: what is tested is elsewhere. Returns the bytes written. */
+static uint32_t copy_chain(const struct shunt_chain *chain, const struct iovec *iov)
+{
+    const struct iovec *to = iov + chain->num_readable, *end = to + chain->num_writable;
+    size_t offset = 0;
+    uint32_t written = 0;
+
+    for (unsigned i = 0; i < chain->num_readable; i++) {
+        for (size_t j = 0; j < iov[i].iov_len && to < end; j++) {
+            ((uint8_t *)to->iov_base)[offset++] = ((const uint8_t *)iov[i].iov_base)[j];
+            written++;
+            if (offset == to->iov_len) {
+                offset = 0;
+                to++;
+            }
+        }
+    }
+    return written;
+}
+
+int device_echo(struct device *device, unsigned idx)
+{
+    struct shunt_virtqueue *queue = shunt_backend_virtqueue(device->backend, idx);
+    struct shunt_chain chain;
+    struct iovec iov[64];
+    int result, num = 0;
+
+    shunt_virtqueue_lock(queue);
+    while ((result = shunt_virtqueue_pop(queue, &chain, iov, 64)) > 0) {
+        shunt_virtqueue_push(queue, &chain, copy_chain(&chain, iov));
+        num++;
+    }
+    shunt_virtqueue_publish(queue);
+    shunt_virtqueue_unlock(queue);
+    return result < 0 ? result : num;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A back-end for tests, in the test's own thread: it records what the library tells it. A driver that is
+ * attached to it dispatches it whenever it waits.
+ */
+#ifndef LIB_DEVICE_H
+#define LIB_DEVICE_H
+
+#include <shunt/backend.h>
+
+#include "lib/driver.h"
+
+#define DEVICE_CONFIG_BYTES 60
+/* A feature of the device type, to be negotiated: VIRTIO_NET_F_MAC. */
+#define DEVICE_FEATURE (UINT64_C(1) << 5)
+
+struct device {
+    char folder[32];
+    char path[64];
+    struct shunt_backend *backend;
+    /* What it was told. */
+    unsigned num_connected;
+    unsigned num_disconnected;
+    unsigned num_features_changed;
+    uint64_t features;
+    unsigned num_queue_changed[DRIVER_MAX_RINGS];
+    uint8_t config[DEVICE_CONFIG_BYTES];
+    int config_result; /* what get_config and set_config return */
+};
+
+/* Fails the test if it cannot. */
+void device_create(struct device *device, unsigned num_virtqueues);
+void device_destroy(struct device *device);
+
+/* Lets the driver dispatch the device while it waits. */
+void device_attach(struct device *device, struct driver *driver);
+
+/* Dispatches until there is nothing more to do. */
+void device_run(struct device *device);
+
+bool device_is_started(const struct device *device, unsigned idx);
+bool device_is_enabled(const struct device *device, unsigned idx);
+
+/*
+ * Takes all that is available in a queue and returns it, having copied what is readable in a chain to what
+ * is writable. How many chains; or what pop returned.
+ */
+int device_echo(struct device *device, unsigned idx);
+
+#endif
