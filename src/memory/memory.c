@@ -175,7 +175,7 @@ static struct memory_region *find_same(struct shunt_memory *memory,
 static int add_new(struct shunt_memory *memory, const struct shunt_memory_region *region, int fd,
                    struct shunt_error *error)
 {
-    struct memory_region mapped;
+    struct memory_region mapped = {0};
     int result = check_ranges(region, error);
 
     if (result == 0)

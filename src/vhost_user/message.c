@@ -430,8 +430,8 @@ static int set_config(struct shunt_backend *backend, struct wire_message *messag
 static const struct message_rule rules[WIRE_REQUEST_NUM] = {
     [WIRE_GET_FEATURES] = {"GET_FEATURES", get_features, .flags = MESSAGE_REPLIES},
     [WIRE_SET_FEATURES] = {"SET_FEATURES", set_features, BYTES(uint64_t)},
-    [WIRE_SET_OWNER] = {"SET_OWNER", set_owner},
-    [WIRE_RESET_OWNER] = {"RESET_OWNER", reset_owner},
+    [WIRE_SET_OWNER] = {"SET_OWNER", set_owner, .flags = 0},
+    [WIRE_RESET_OWNER] = {"RESET_OWNER", reset_owner, .flags = 0},
     [WIRE_SET_MEM_TABLE] = {"SET_MEM_TABLE", set_mem_table, .min_bytes = 8,
                             .max_bytes = sizeof(struct wire_mem_table),
                             .max_fds = WIRE_TABLE_MAX_REGIONS},

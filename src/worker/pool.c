@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "worker/worker.h"
 
 const char *const worker_mode_names[] = {
@@ -53,7 +54,7 @@ static int check_cpus(const struct worker_config *config, struct shunt_error *er
     return 0;
 }
 
-static void destroy_workers(struct worker **workers, unsigned num)
+static void destroy_workers(struct worker *const *workers, unsigned num)
 {
     for (unsigned i = 0; i < num; i++)
         worker_destroy(workers[i]);
@@ -166,55 +167,73 @@ static bool are_cpus_equal(const struct worker_config *a, const struct worker_co
     return a->num == b->num && memcmp(a->cpus, b->cpus, a->num * sizeof(a->cpus[0])) == 0;
 }
 
-/*
- * The new workers take over one queue after the other. A queue whose wake-up cannot be watched (there are
- * no descriptors or memory left) stays without worker: that is said, and it is tried again when it starts
- * anew.
- */
-static int move_queues(struct worker_pool *pool, struct worker **old, struct shunt_error *error)
+/* From the worker that it has among `from` to one of the pool's. */
+static int move_queue(struct worker_pool *pool, struct assignment *assignment,
+                      struct worker *const *from)
 {
-    unsigned kept = 0;
-    int failure = 0;
+    worker_remove(from[assignment->worker], assignment->slot);
+    return assign(pool, assignment);
+}
 
-    for (unsigned i = 0; i < pool->num_assignments; i++) {
+/*
+ * After a failure the queues before `num` go back, and so does that one, which has no worker. Should there
+ * be no memory for that either, a queue stays without worker until it starts anew.
+ */
+static void move_back(struct worker_pool *pool, struct worker *const *from, unsigned num)
+{
+    for (unsigned i = num + 1; i-- > 0;) {
         struct assignment *assignment = &pool->assignments[i];
-        int result;
+        int result = i == num ? assign(pool, assignment) : move_queue(pool, assignment, from);
 
-        worker_remove(old[assignment->worker], assignment->slot);
-        result = assign(pool, assignment);
         if (result == 0)
-            pool->assignments[kept++] = *assignment;
-        else
-            failure = error_set(error, result, "port %s: queue %u lost its worker: %s",
-                                assignment->queue->port->name, assignment->queue->idx,
-                                strerror(-result));
+            continue;
+        log_error(assignment->queue->port->name, "queue %u lost its worker: %s",
+                  assignment->queue->idx, strerror(-result));
+        *assignment = pool->assignments[--pool->num_assignments];
     }
-    pool->num_assignments = kept;
-    return failure;
+}
+
+/* The fresh workers take over one queue after the other; the pool has the workers that have the queues. */
+static int replace_workers(struct worker_pool *pool, const struct worker_config *config,
+                           struct worker *const *fresh, struct shunt_error *error)
+{
+    struct worker *old[WORKER_MAX];
+    struct worker_config old_config = pool->config;
+    int result = 0;
+
+    memcpy(old, pool->workers, sizeof(old));
+    memcpy(pool->workers, fresh, sizeof(old));
+    pool->config = *config;
+    for (unsigned i = 0; i < pool->num_assignments && result == 0; i++) {
+        const struct port_queue *queue = pool->assignments[i].queue;
+
+        result = move_queue(pool, &pool->assignments[i], old);
+        if (result == 0)
+            continue;
+        error_set(error, result, "port %s: queue %u cannot change its worker: %s",
+                  queue->port->name, queue->idx, strerror(-result));
+        memcpy(pool->workers, old, sizeof(old));
+        pool->config = old_config;
+        move_back(pool, fresh, i);
+    }
+    destroy_workers(result == 0 ? old : fresh, result == 0 ? old_config.num : config->num);
+    return result;
 }
 
 int worker_pool_set(struct worker_pool *pool, const struct worker_config *config,
                     struct shunt_error *error)
 {
-    struct worker *fresh[WORKER_MAX] = {NULL}, *old[WORKER_MAX];
-    unsigned num_old = pool->config.num;
+    struct worker *fresh[WORKER_MAX] = {NULL};
     int result;
 
-    if (are_cpus_equal(config, &pool->config)) {
-        pool->config = *config;
-        for (unsigned i = 0; i < num_old; i++)
-            worker_set_mode(pool->workers[i], config->mode);
-        return 0;
+    if (!are_cpus_equal(config, &pool->config)) {
+        result = create_workers(config, fresh, error);
+        return result < 0 ? result : replace_workers(pool, config, fresh, error);
     }
-    result = create_workers(config, fresh, error);
-    if (result < 0)
-        return result;
-    memcpy(old, pool->workers, sizeof(old));
-    memcpy(pool->workers, fresh, sizeof(fresh));
     pool->config = *config;
-    result = move_queues(pool, old, error);
-    destroy_workers(old, num_old);
-    return result;
+    for (unsigned i = 0; i < config->num; i++)
+        worker_set_mode(pool->workers[i], config->mode);
+    return 0;
 }
 
 /* --- Description ------------------------------------------------------------------------------------ */

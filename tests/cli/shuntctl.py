@@ -17,7 +17,7 @@ from screen import Screen
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BUILD", "build"))
-PROGRAM = (BUILD if BUILD.is_absolute() else ROOT / BUILD) / "src/cli/shuntctl"
+PROGRAM = (BUILD if BUILD.is_absolute() else ROOT / BUILD) / "shuntctl"
 
 SECONDS = 30
 

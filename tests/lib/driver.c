@@ -62,10 +62,30 @@ struct frontend_region driver_region(const struct driver *driver)
     };
 }
 
+/* Regions of a whole number of pages, the last one of what is left. */
+static int share_memory(struct driver *driver)
+{
+    struct frontend_region region = driver_region(driver);
+    uint64_t pages = driver->area.size / PAGE_BYTES, end = region.guest_addr + region.size;
+    int result = 0;
+
+    if (driver->num_regions <= 1)
+        return frontend_set_memory(&driver->frontend, &region, &driver->area.fd, 1);
+    region.size = (pages / driver->num_regions + 1) * PAGE_BYTES;
+    while (result == 0 && region.guest_addr < end) {
+        if (region.size > end - region.guest_addr)
+            region.size = end - region.guest_addr;
+        result = frontend_add_region(&driver->frontend, &region, driver->area.fd);
+        region.guest_addr += region.size;
+        region.user_addr += region.size;
+        region.fd_offset += region.size;
+    }
+    return result;
+}
+
 int driver_connect(struct driver *driver, const char *path, uint64_t features,
                    uint64_t protocol_features)
 {
-    struct frontend_region region = driver_region(driver);
     int result = frontend_open(&driver->frontend, path);
 
     if (result < 0)
@@ -75,7 +95,7 @@ int driver_connect(struct driver *driver, const char *path, uint64_t features,
     driver->frontend.wants_acks = driver->wants_acks;
     result = frontend_negotiate(&driver->frontend, features, protocol_features);
     if (result == 0)
-        result = frontend_set_memory(&driver->frontend, &region, &driver->area.fd, 1);
+        result = share_memory(driver);
     return result == 0 ? frontend_sync(&driver->frontend) : result;
 }
 

@@ -36,6 +36,11 @@ struct driver {
     void (*idle)(void *ctx);
     void *idle_ctx;
     bool wants_acks;
+    /*
+     * In how many regions the memory is shared (0: one), so that buffers cross from one to the next; the
+     * rings lie in the first. Needs CONFIGURE_MEM_SLOTS.
+     */
+    unsigned num_regions;
 };
 
 /* Makes the memory and the rings. Aborts if it cannot. */
@@ -48,7 +53,7 @@ int driver_connect(struct driver *driver, const char *path, uint64_t features,
                    uint64_t protocol_features);
 void driver_disconnect(struct driver *driver);
 
-/* The memory as the front-end tells of it. */
+/* The memory as the front-end tells of it, in one region. */
 struct frontend_region driver_region(const struct driver *driver);
 
 /* The ring as the front-end tells of it, from the index where it is. */

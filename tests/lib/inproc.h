@@ -47,7 +47,7 @@ struct port *inproc_create(const struct port_class *class, const char *name, uns
 void inproc_set_up(struct port *port, bool is_up);
 
 /* After so many more frames the queue is full (ring-full). Without limit at first. */
-void inproc_set_room(struct port *port, unsigned queue, uint64_t num_frames);
+void inproc_set_room(struct port *port, unsigned idx, uint64_t num_frames);
 
 /* Whether frames are captured, as at first, or only counted. */
 void inproc_set_capture(struct port *port, bool is_on);
@@ -60,12 +60,12 @@ bool inproc_send(struct port *port, unsigned queue, const void *frame, uint32_t 
                  uint32_t piece_bytes);
 
 /* Frames that were sent and not given back yet. */
-unsigned inproc_num_pending(struct port *port, unsigned queue);
+unsigned inproc_num_pending(struct port *port, unsigned idx);
 
 /* What was captured, in order; valid until more comes or all is forgotten. */
-const struct inproc_frame *inproc_received(struct port *port, unsigned queue, unsigned *num);
+const struct inproc_frame *inproc_received(struct port *port, unsigned idx, unsigned *num);
 void inproc_forget(struct port *port);
 
-struct inproc_stats inproc_stats(struct port *port, unsigned queue);
+struct inproc_stats inproc_stats(struct port *port, unsigned idx);
 
 #endif

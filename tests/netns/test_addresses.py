@@ -108,7 +108,7 @@ def test_static_address_takes_over(network):
 
 
 def test_static_address_goes_along(network):
-    """static addresses of a port go along when it moves, and stay when its bridge changes its mode"""
+    """static addresses of a port go along when it moves, or when its bridge is made anew"""
     network.switch.ctl("bridge", "add", "br1")
     h1, _h2 = network.add_hosts("h1", "h2")
     network.switch.ctl("fdb", "add", address(1), "port", "h1")

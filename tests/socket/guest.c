@@ -59,6 +59,7 @@ void guest_create(struct guest *guest, const struct guest_config *config)
     frame_mac(guest->mac, ++number);
     driver_init(&guest->driver, 2 * config->num_pairs, config->ring_size,
                 (num_slots + 16) * SLOT_BYTES);
+    guest->driver.num_regions = config->num_regions;
 }
 
 void guest_destroy(struct guest *guest)

@@ -43,6 +43,7 @@ struct guest_config {
     uint16_t ring_size;
     uint32_t rx_bytes; /* of a receive buffer, the header included */
     enum guest_layout layout;
+    unsigned num_regions; /* of guest memory; 0: one */
 };
 
 /* A modern driver with one pair and mergeable buffers of a page. */

@@ -21,7 +21,7 @@
 
 #define MAX_ARGS      32
 #define COMMAND_BYTES 512
-#define TIMEOUT_MS    5000
+#define TIMEOUT_MS    15000
 #define PAUSE_MS      5
 #define PRINT_BYTES   3000
 
@@ -157,7 +157,10 @@ int lab_setup(void **state)
     lab_path(&lab, control, sizeof(control), "control");
     lab.pid = lab_spawn(&lab, "shuntd.log", "shuntd", "--control", control, NULL);
     *state = &lab;
-    return wait_until_ready(control) ? 0 : -1;
+    if (wait_until_ready(control))
+        return 0;
+    lab_print_output(&lab, "shuntd.log");
+    return -1;
 }
 
 void lab_end(struct lab *lab)
@@ -194,7 +197,8 @@ int lab_teardown(void **state)
 /* --- shuntctl --------------------------------------------------------------------------------------- */
 
 /* Its exit status; its output is in shuntctl.log. */
-static int control(const struct lab *lab, bool wants_json, const char *format, va_list list)
+__attribute__((format(printf, 3, 0))) static int control(const struct lab *lab, bool wants_json,
+                                                         const char *format, va_list list)
 {
     char path[128], command[COMMAND_BYTES], *args[MAX_ARGS], *rest = command;
     unsigned num = 0;

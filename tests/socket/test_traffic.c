@@ -150,6 +150,14 @@ static const struct guest_config tiny_buffers = {.features = GUEST_F_MODERN,
                                                  .ring_size = 512,
                                                  .rx_bytes = 160};
 
+static const struct guest_config many_regions = {.features = GUEST_F_VERSION_1 | P |
+                                                             GUEST_F_INDIRECT,
+                                                 .num_pairs = 1,
+                                                 .ring_size = 256,
+                                                 .rx_bytes = 65562,
+                                                 .layout = GUEST_APART,
+                                                 .num_regions = 127};
+
 static void test_mergeable(void **state)
 {
     exchange(*state, &mergeable, &guest_modern);
@@ -199,6 +207,12 @@ static void test_everything_to_legacy(void **state)
 static void test_tiny_buffers(void **state)
 {
     exchange(*state, &tiny_buffers, &everything);
+}
+
+/* Buffers, and indirect tables, that cross from one region of guest memory into the next. */
+static void test_many_regions(void **state)
+{
+    exchange(*state, &many_regions, &many_regions);
 }
 
 /* --- What is too short, too long, or not asked for -------------------------------------------------- */
@@ -379,6 +393,7 @@ int main(void)
         TEST(test_everything),
         TEST(test_everything_to_legacy),
         TEST(test_tiny_buffers),
+        TEST(test_many_regions),
         TEST(test_not_delivered),
         TEST(test_too_big),
         TEST(test_multi_queue),

@@ -498,6 +498,34 @@ static void test_flooder_in_a_full_table(void **state)
     assert_in_range(fdb_stats(fdb).addresses, 20 * LIMIT + 1000 - LUCK, 20 * LIMIT + 1000);
 }
 
+/* Addresses make place for others in the buckets, and stay where they are in the lists of their ports. */
+static void test_lists_of_a_crowded_table(void **state)
+{
+    struct fdb *fdb = fdb_create(4096, AGEING_S);
+    unsigned lost = 0;
+
+    assert_non_null(fdb);
+    for (unsigned i = 0; i < 30; i++) {
+        for (uint16_t slot = 0; slot < 4096; slot++) {
+            fdb_set_limit(fdb, slot, 30);
+            learn(fdb, slot >> 8, i << 8 | (slot & 0xff), slot, 1000 + i);
+        }
+    }
+    assert_in_range(fdb_stats(fdb).addresses, 30 * 4096 - LUCK, 30 * 4096);
+    /* The oldest is the first of its list: it goes when another one comes. */
+    for (uint16_t slot = 0; slot < 4096; slot++) {
+        learn(fdb, slot >> 8, 30 << 8 | (slot & 0xff), slot, 1030);
+        lost += lookup(fdb, slot >> 8, slot & 0xff, 1030) == slot;
+        lost += lookup(fdb, slot >> 8, 1 << 8 | (slot & 0xff), 1030) != slot;
+    }
+    assert_true(lost <= 2 * LUCK);
+    for (uint16_t slot = 0; slot < 4096; slot++)
+        lost += 30 - fdb_flush(fdb, slot, true);
+    assert_true(lost <= 3 * LUCK);
+    assert_int_equal(fdb_stats(fdb).addresses, 0);
+    fdb_destroy(fdb);
+}
+
 /* Whoever administers may put more into the table than learning would. */
 static void test_static_in_a_full_table(void **state)
 {
@@ -771,6 +799,7 @@ int main(void)
         TEST(test_flooder_in_an_empty_table),
         TEST(test_flooder_in_a_crowded_table),
         TEST(test_flooder_in_a_full_table),
+        cmocka_unit_test(test_lists_of_a_crowded_table),
         TEST(test_static_in_a_full_table),
         TEST(test_flush),
         TEST(test_walk),

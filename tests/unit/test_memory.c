@@ -149,6 +149,47 @@ static void test_remove_unmaps(void **state)
     assert_int_equal(shunt_memory_remove(f->memory, &first, NULL), -ENOENT);
 }
 
+/* QEMU up to 7.2 adds and removes each region once for each queue pair. */
+static void test_the_same_region_again(void **state)
+{
+    struct fixture *f = *state;
+    struct shunt_memory_region region = region_of(GUEST, USER, PAGE, PAGE);
+    struct ring_area other;
+    uint8_t *start;
+
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(shunt_memory_add(f->memory, &region, f->area.fd, NULL), 0);
+    assert_int_equal(shunt_memory_num_regions(f->memory), 1);
+    start = at_guest(f, GUEST);
+    /* Another file, or another part of it, is not the same. */
+    area_create(&other, f->area.size, GUEST, USER);
+    assert_int_equal(shunt_memory_add(f->memory, &region, other.fd, NULL), -EEXIST);
+    assert_int_equal(add(f, GUEST, USER, PAGE, 0), -EEXIST);
+    area_destroy(&other);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(shunt_memory_remove(f->memory, &region, NULL), 0);
+        assert_ptr_equal(at_guest(f, GUEST), start);
+        assert_memory_equal(start, f->area.base + PAGE, PAGE);
+    }
+    assert_int_equal(shunt_memory_remove(f->memory, &region, NULL), 0);
+    assert_false(is_mapped(start));
+    assert_int_equal(shunt_memory_num_regions(f->memory), 0);
+    assert_int_equal(shunt_memory_remove(f->memory, &region, NULL), -ENOENT);
+}
+
+/* A table names each region once, however often it was added before. */
+static void test_replace_counts_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct shunt_memory_region region = region_of(GUEST, USER, PAGE, 0);
+
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(shunt_memory_add(f->memory, &region, f->area.fd, NULL), 0);
+    assert_int_equal(shunt_memory_replace(f->memory, &region, &f->area.fd, 1, NULL), 0);
+    assert_int_equal(shunt_memory_remove(f->memory, &region, NULL), 0);
+    assert_int_equal(shunt_memory_num_regions(f->memory), 0);
+}
+
 static void test_remove_wants_all_of_it(void **state)
 {
     struct fixture *f = *state;
@@ -684,6 +725,8 @@ int main(void)
         TEST(test_add_maps_the_file),
         TEST(test_the_descriptor_stays_the_callers),
         TEST(test_remove_unmaps),
+        TEST(test_the_same_region_again),
+        TEST(test_replace_counts_anew),
         TEST(test_remove_wants_all_of_it),
         TEST(test_regions_are_listed_by_guest_address),
         TEST(test_destroy_unmaps_all),

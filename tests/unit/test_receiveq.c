@@ -547,6 +547,33 @@ static void test_no_buffers(void **state)
     teardown(state);
 }
 
+/* Frames that found no room leave none of the scratch space used, however many pieces a buffer has. */
+static void test_scratch_space_is_given_back(void **state)
+{
+    struct ring_buffer *buffers = test_calloc(2048, sizeof(*buffers));
+    uint64_t table = RIG_BORDER + 0x100000;
+    struct fixture *f;
+
+    begin(state, 2048, MODERN);
+    f = *state;
+    for (unsigned i = 0; i < 2048; i++)
+        buffers[i] = (struct ring_buffer){RIG_BORDER - 1, 2, true};
+    assert_int_equal(ring_add_indirect(&f->rig.ring, rig_at(&f->rig, table), table, buffers, 2048),
+                     0);
+    ring_publish(&f->rig.ring);
+    for (unsigned i = 0; i < 31; i++)
+        lend(f, i, 4096 - NET_HEADER_BYTES + 1, 0);
+    lend(f, 31, 4096 - NET_HEADER_BYTES, 0);
+    copy_all(f);
+    expect_counted(f, 1, 4096 - NET_HEADER_BYTES, DROP_TOO_BIG, 31);
+    assert_int_equal(take(f).len, 4096);
+    /* Each piece was written over by the next one. */
+    assert_int_equal(*(uint8_t *)rig_at(&f->rig, RIG_BORDER), byte_of(31, 4096 - 13));
+    assert_int_equal(*(uint8_t *)rig_at(&f->rig, RIG_BORDER - 1), byte_of(31, 4096 - 14));
+    teardown(state);
+    test_free(buffers);
+}
+
 /* --- What a driver does wrong ----------------------------------------------------------------------- */
 
 static void test_not_writable(void **state)
@@ -718,6 +745,7 @@ int main(void)
         MERGEABLE_TEST(test_a_burst_merged),
         MERGEABLE_TEST(test_ring_full_merged),
         cmocka_unit_test(test_no_buffers),
+        cmocka_unit_test(test_scratch_space_is_given_back),
         ALL(test_not_writable),
         MERGEABLE_TEST(test_fault_within_a_frame),
         ALL(test_available_index_too_far_ahead),

@@ -39,6 +39,21 @@ static void test_first_kick_starts(void **state)
     pair_assert_works(pair, 0);
 }
 
+/* A descriptor that has been signalled before it came, as QEMU does it. */
+static void test_kicked_before(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend_ring ring = driver_ring(&pair->driver, 0);
+
+    pair_connect(pair);
+    driver_kick(&pair->driver, 0);
+    assert_int_equal(frontend_setup_ring(&pair->driver.frontend, 0, &ring), 0);
+    assert_int_equal(frontend_sync(&pair->driver.frontend), 0);
+    device_run(&pair->device);
+    assert_true(device_is_started(&pair->device, 0));
+    pair_assert_works(pair, 0);
+}
+
 static void test_without_kick_descriptor(void **state)
 {
     struct pair *pair = *state;
@@ -378,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_first_kick_starts),
+        TEST(test_kicked_before),
         TEST(test_without_kick_descriptor),
         TEST(test_resumed),
         TEST(test_kick_before_memory),

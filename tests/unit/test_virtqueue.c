@@ -377,6 +377,27 @@ static void test_generation_makes_late_pushes_harmless(void **state)
     expect_used(f, chain.head, 3);
 }
 
+static void test_has_moved(void **state)
+{
+    struct fixture *f = *state;
+    struct ring_buffer buffer = writable(RIG_BUFFERS, 10);
+    struct shunt_chain chain;
+
+    virtqueue_stop(f->rig.queue);
+    ring_set_base(&f->rig.ring, 500);
+    f->rig.queue->base = 500;
+    assert_int_equal(rig_start(&f->rig), 0);
+    assert_false(virtqueue_has_moved(f->rig.queue));
+    assert_true(ring_add(&f->rig.ring, &buffer, 1) >= 0);
+    assert_false(virtqueue_has_moved(f->rig.queue));
+    ring_publish(&f->rig.ring);
+    assert_true(virtqueue_has_moved(f->rig.queue)); /* seen, not taken */
+    assert_int_equal(pop(f, &chain), 1);
+    assert_true(virtqueue_has_moved(f->rig.queue)); /* taken */
+    virtqueue_stop(f->rig.queue);
+    assert_false(virtqueue_has_moved(f->rig.queue));
+}
+
 /* --- Chains ----------------------------------------------------------------------------------------- */
 
 static void test_chains_of_each_length(void **state)
@@ -814,6 +835,7 @@ int main(void)
         STARTED(test_stop_and_start_go_on),
         STARTED(test_base),
         STARTED(test_generation_makes_late_pushes_harmless),
+        STARTED(test_has_moved),
         STARTED(test_chains_of_each_length),
         STARTED(test_buffers_are_shared_memory),
         STARTED(test_buffers_across_regions),

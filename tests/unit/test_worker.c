@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "lib/rack.h"
 #include "worker/worker.h"
 
@@ -455,6 +456,99 @@ static void test_places_are_used_again(void **state)
     end(&f);
 }
 
+/* A queue whose wake-up cannot be watched at times: bit n stands for the control thread's n-th call. */
+static unsigned bad_calls;
+static pthread_t control;
+
+static int odd_wake_fd(const struct port_queue *queue)
+{
+    bool is_bad = false;
+
+    if (pthread_equal(pthread_self(), control)) {
+        is_bad = bad_calls & 1;
+        bad_calls >>= 1;
+    }
+    return is_bad ? 1 << 20 : inproc_class.wake_fd(queue);
+}
+
+static void ignore_line(void *ctx, enum shunt_log_level level, const char *tag, const char *text)
+{
+    ++*(unsigned *)ctx;
+}
+
+/* Two workers instead of one are refused for this reason; after that there are so many queues. */
+static void expect_unchanged(struct fixture *f, int code, json_int_t num_queues)
+{
+    struct worker_config config = rack_workers(WORKER_INTERRUPT, 2);
+    struct shunt_error error = {0};
+
+    assert_int_equal(worker_pool_set(f->rack.pool, &config, &error), code);
+    assert_int_equal(error.code, code);
+    assert_non_null(strstr(error.text, "odd"));
+    assert_int_equal(worker_pool_config(f->rack.pool)->num, 1);
+    assert_int_equal(worker_pool_config(f->rack.pool)->mode, WORKER_ADAPTIVE);
+    assert_int_equal(sum_of(f, "queues"), num_queues);
+}
+
+static void expect_both_ways(struct fixture *f, uint64_t num)
+{
+    send_tag(f, 0, 0, 1);
+    send_tag(f, 1, 0, 1);
+    assert_true(are_delivered(f, 1, num));
+    assert_true(are_delivered(f, 0, num));
+}
+
+static void test_a_queue_that_cannot_be_watched(void **state)
+{
+    struct port_class class = inproc_class;
+    struct port *port;
+    struct fixture f;
+
+    control = pthread_self();
+    class.wake_fd = odd_wake_fd;
+    begin(&f, WORKER_ADAPTIVE, 1, &inproc_class, 1);
+    port = inproc_create(&class, "odd", 1, NULL, NULL);
+    bad_calls = 1;
+    assert_int_equal(worker_pool_add(f.rack.pool, f.rack.members[0], &port->queues[0]), -EBADF);
+    assert_int_equal(sum_of(&f, "queues"), 2);
+    worker_pool_remove(f.rack.pool, &port->queues[0]);
+    assert_int_equal(worker_pool_add(f.rack.pool, f.rack.members[0], &port->queues[0]), 0);
+    assert_int_equal(sum_of(&f, "queues"), 3);
+    expect_both_ways(&f, 1);
+    bad_calls = 2; /* the first one is its removal */
+    expect_unchanged(&f, -EBADF, 3);
+    expect_both_ways(&f, 2);
+    worker_pool_remove(f.rack.pool, &port->queues[0]);
+    assert_int_equal(sum_of(&f, "queues"), 2);
+    end(&f);
+    port_destroy(port);
+}
+
+/* If there is no way back either, that is said, and only this queue is without worker. */
+static void test_a_queue_that_cannot_go_back(void **state)
+{
+    struct port_class class = inproc_class;
+    struct port *port;
+    struct fixture f;
+    unsigned num_lines = 0;
+
+    control = pthread_self();
+    class.wake_fd = odd_wake_fd;
+    begin(&f, WORKER_ADAPTIVE, 1, &inproc_class, 1);
+    port = inproc_create(&class, "odd", 1, NULL, NULL);
+    assert_int_equal(worker_pool_add(f.rack.pool, f.rack.members[0], &port->queues[0]), 0);
+    bad_calls = 6;
+    shunt_log_set(SHUNT_LOG_WARNING, ignore_line, &num_lines);
+    expect_unchanged(&f, -EBADF, 2);
+    shunt_log_set(SHUNT_LOG_WARNING, NULL, NULL);
+    assert_int_equal(num_lines, 1);
+    worker_pool_remove(f.rack.pool, &port->queues[0]);
+    assert_int_equal(sum_of(&f, "queues"), 2);
+    expect_both_ways(&f, 1);
+    end(&f);
+    port_destroy(port);
+}
+
 static void test_end_with_queues(void **state)
 {
     struct worker_config config = rack_workers(WORKER_ADAPTIVE, 2);
@@ -635,6 +729,8 @@ int main(void)
         cmocka_unit_test(test_removed_is_removed),
         cmocka_unit_test(test_frames_before_the_queue),
         cmocka_unit_test(test_places_are_used_again),
+        cmocka_unit_test(test_a_queue_that_cannot_be_watched),
+        cmocka_unit_test(test_a_queue_that_cannot_go_back),
         cmocka_unit_test(test_end_with_queues),
         cmocka_unit_test(test_modes_are_live),
         cmocka_unit_test(test_cpus),
