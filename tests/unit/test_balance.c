@@ -144,7 +144,7 @@ static void expect_balance(enum bridge_mode mode)
         plug(&f, 0);
         plug(&f, 1);
     }
-    for (uint32_t round = 0; round < 2000; round++) {
+    for (uint32_t round = 0; round < 1000; round++) {
         if (mode == BRIDGE_LEARN)
             change_anything(&f);
         else
@@ -250,7 +250,7 @@ static void test_ports_leave_while_others_send(void **state)
 
     rack_init(&rack, BRIDGE_LEARN, &config);
     start_sender(&sender, &rack);
-    for (unsigned i = 0; i < 1500; i++)
+    for (unsigned i = 0; i < 800; i++)
         churn(&rack, &seed);
     expect_all_accounted(&sender, &rack);
     rack_fini(&rack);
@@ -266,7 +266,7 @@ static void test_senders_ports_go_down(void **state)
 
     rack_init(&rack, BRIDGE_PATCH, &config);
     start_sender(&sender, &rack);
-    for (unsigned i = 0; i < 1000; i++) {
+    for (unsigned i = 0; i < 600; i++) {
         inproc_set_up(rack.ports[next_random(&seed) % 2], next_random(&seed) % 4 > 0);
         usleep(next_random(&seed) % 300);
     }
