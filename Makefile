@@ -32,7 +32,7 @@ test: $(BUILD)/tests/unit all ## run all tests; LAYER=unit runs one layer
 install: all ## install; PREFIX=/usr/local DESTDIR=
 	@grep -qx 'prefix=$(PREFIX)' $(BUILD)/meson-private/shunt.pc || meson configure $(BUILD) --prefix=$(PREFIX)
 	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
-	@[ -n "$(DESTDIR)" ] || PATH=$$PATH:/sbin ldconfig
+	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || PATH=$$PATH:/sbin ldconfig
 
 asan: ## run all tests with the address and undefined-behaviour sanitizers, in build-asan/
 	@$(MAKE) --no-print-directory test BUILD=build-asan OPTIONS='-Db_sanitize=address,undefined -Db_lundef=false'

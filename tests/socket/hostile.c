@@ -87,9 +87,11 @@ void hostile_assert_others_go_on(const struct hostile *hostile)
 void hostile_assert_unharmed(struct hostile *hostile)
 {
     static uint8_t frame[1000];
-    uint64_t before = lab_counter(hostile->lab, "evil", "rx", "packets");
+    uint64_t before;
 
     lab_wait_state(hostile->lab, "evil", "up");
+    guest_wait_sent(&hostile->evil, 0);
+    before = lab_counter(hostile->lab, "evil", "rx", "packets");
     frame_fill(frame, sizeof(frame), frame_broadcast, hostile->evil.mac, 0);
     guest_must_send(&hostile->evil, 0, frame, sizeof(frame));
     guest_wait_sent(&hostile->evil, 0);

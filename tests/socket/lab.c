@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,10 +52,13 @@ void lab_socket(const struct lab *lab, char *path, size_t bytes, const char *nam
 
 /* --- Programs --------------------------------------------------------------------------------------- */
 
-/* In the child: standard output and error go to the file. */
+/* In the child: standard output and error go to the file, and it does not outlive the test. */
 static void run_program(const char *output, const char *program, char *const *args)
 {
-    int fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0)
         execv(program, args);

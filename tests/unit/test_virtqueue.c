@@ -377,6 +377,20 @@ static void test_generation_makes_late_pushes_harmless(void **state)
     expect_used(f, chain.head, 3);
 }
 
+/* Who watches it stops to watch when the queue has stopped: until then it must be told which it was. */
+static void test_kick_descriptor(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    assert_int_equal(shunt_virtqueue_kick_fd(f->rig.queue), -1);
+    assert_int_equal(rig_start(&f->rig), 0);
+    fd = shunt_virtqueue_kick_fd(f->rig.queue);
+    assert_true(fd >= 0);
+    virtqueue_stop(f->rig.queue);
+    assert_int_equal(shunt_virtqueue_kick_fd(f->rig.queue), fd);
+}
+
 static void test_has_moved(void **state)
 {
     struct fixture *f = *state;
@@ -835,6 +849,7 @@ int main(void)
         STARTED(test_stop_and_start_go_on),
         STARTED(test_base),
         STARTED(test_generation_makes_late_pushes_harmless),
+        STOPPED(test_kick_descriptor),
         STARTED(test_has_moved),
         STARTED(test_chains_of_each_length),
         STARTED(test_buffers_are_shared_memory),
