@@ -41,7 +41,8 @@ def expect_equal(found, expected):
 
 def environment(**changes):
     """That of the test, without what would change the output, and with the changes; None removes."""
-    kept = {key: value for key, value in os.environ.items() if key != "SHUNT_CONTROL" and not key.startswith("LC_")}
+    kept = {key: value for key, value in os.environ.items()
+            if key != "SHUNT_CONTROL" and not key.startswith("LC_")}
     changed = {**kept, "LANG": "C.UTF-8", "TERM": "vt100", **changes}
     return {key: value for key, value in changed.items() if value is not None}
 
