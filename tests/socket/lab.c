@@ -59,7 +59,6 @@ static void run_program(const char *output, const char *program, char *const *ar
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
     if (fd >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0)
         execv(program, args);
     _exit(127);
