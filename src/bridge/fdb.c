@@ -290,7 +290,10 @@ static uint32_t free_way(const struct fdb *fdb, uint32_t bucket)
     return 0;
 }
 
-/* Puts what lies at `from` into the free entry `to`; until it is gone there, readers find it twice. */
+/*
+ * Puts what lies at `from` into the free entry `to`. A reader that looks into both buckets meanwhile may
+ * find it twice; or, should it have been at `to` already, not at all: then one frame is flooded.
+ */
 static void relocate(struct fdb *fdb, uint32_t from, uint32_t to)
 {
     struct entry *old = entry_at(fdb, from), *fresh = entry_at(fdb, to);

@@ -772,6 +772,37 @@ static void test_threads(void **state)
         assert_int_equal(lookup(fdb, 1, i, 1000), FDB_NO_SLOT);
 }
 
+/* Reads what is always there. */
+static void *run_reader(void *ctx)
+{
+    struct worker *worker = ctx;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint16_t group = (uint16_t)(next_random(&worker->seed) % 30);
+        uint16_t slot = lookup(worker->fdb, group, next_random(&worker->seed) % LIMIT, 1000);
+
+        worker->num_found += slot == group;
+        worker->num_wrong += slot != group && slot != FDB_NO_SLOT;
+    }
+    return NULL;
+}
+
+/* Places change under the readers' eyes: they find the right thing, or nothing for a moment. */
+static void test_threads_in_a_crowded_table(void **state)
+{
+    struct fdb *fdb = *state;
+    struct worker reader = {.fdb = fdb, .seed = 77};
+
+    fill(fdb, 30, LIMIT);
+    assert_int_equal(pthread_create(&reader.thread, NULL, run_reader, &reader), 0);
+    for (unsigned i = 0; i < 5 * ROUNDS; i++)
+        learn(fdb, 0xff, i, 30, 1000);
+    assert_int_equal(pthread_join(reader.thread, NULL), 0);
+    assert_int_equal(reader.num_wrong, 0);
+    assert_in_range(reader.num_found, ROUNDS - ROUNDS / 1000, ROUNDS);
+    assert_true(count_lost(fdb, 30, LIMIT) <= LUCK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -805,6 +836,7 @@ int main(void)
         TEST(test_walk),
         TEST(test_model),
         TEST(test_threads),
+        TEST(test_threads_in_a_crowded_table),
     };
 
     return cmocka_run_group_tests_name("fdb", tests, NULL, NULL);
