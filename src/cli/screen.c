@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ncurses.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,25 @@
 #include "cli/text.h"
 
 static SCREEN *screen;
+static volatile sig_atomic_t is_ended;
+
+static void on_end(int number)
+{
+    (void)number;
+    is_ended = 1;
+}
+
+/*
+ * Left to itself, ncurses restores the terminal within the signal's handler, which hangs for ever when the
+ * signal comes while it draws. So the end is taken like a key; getch() returns early for it.
+ */
+static void take_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_end};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
 
 /* Whatever ends the program, the terminal is left as it was. */
 static void restore(void)
@@ -35,6 +55,7 @@ int screen_open(void)
 {
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !is_terminal_known())
         return -ENOTTY;
+    take_signals();
     screen = newterm(NULL, stdout, stdin);
     if (!screen)
         return -ENOTTY;
@@ -107,6 +128,8 @@ int screen_key(double timeout_s)
     int key;
 
     timeout(timeout_s > 0 ? (int)(timeout_s * 1000) + 1 : 0);
-    key = getch();
+    key = is_ended ? ERR : getch();
+    if (is_ended)
+        return SCREEN_END;
     return key == ERR || key == KEY_RESIZE ? 0 : key;
 }

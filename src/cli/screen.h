@@ -15,7 +15,12 @@ void screen_close(void);
  */
 void screen_show(const char *text, const char *footer);
 
-/* A key that is pressed within `timeout_s`; 0: none, or the size has changed: show again. */
+#define SCREEN_END (-1)
+
+/*
+ * A key that is pressed within `timeout_s`; 0: none, or the size has changed: show again; SCREEN_END: the
+ * program was told to end, by SIGINT (as ^C sends) or SIGTERM.
+ */
 int screen_key(double timeout_s);
 
 #endif

@@ -187,7 +187,7 @@ static bool take_key(struct top *top, int key)
         if (key == keys[i])
             top->order = (enum rates_order)i;
     }
-    return key != 'q' && key != 'Q';
+    return key != 'q' && key != 'Q' && key != SCREEN_END;
 }
 
 static void watch_screen(struct top *top)
