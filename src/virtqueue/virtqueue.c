@@ -192,6 +192,8 @@ int virtqueue_start(struct shunt_virtqueue *queue, uint64_t features, struct shu
     queue->is_started = true;
     queue->has_started = true;
     queue->is_armed = true;
+    /* With EVENT_IDX the flags stay 0 (2.7.10); without it, disarming sets them. */
+    STORE_RELAXED(&queue->used->flags, 0);
     shunt_virtqueue_disarm(queue);
     return 0;
 }
