@@ -12,7 +12,7 @@ GROUPS = build
 
 export BUILD KEEP
 
-.PHONY: all demo test install asan tsan lint format clean help setup
+.PHONY: all demo test soak install asan tsan lint format clean help setup
 
 # Meson and the linter use all processors by themselves.
 .NOTPARALLEL:
@@ -33,6 +33,10 @@ install: all ## install; PREFIX=/usr/local DESTDIR=
 	@grep -qx 'prefix=$(PREFIX)' $(BUILD)/meson-private/shunt.pc || meson configure $(BUILD) --prefix=$(PREFIX)
 	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
 	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || PATH=$$PATH:/sbin ldconfig
+
+soak: GROUPS += guest
+soak: all ## what guests must survive, 100 times each: kills, reconnects, migrations (half an hour)
+	@tests/guest/run --long
 
 asan: ## run all tests with the address and undefined-behaviour sanitizers, in build-asan/
 	@$(MAKE) --no-print-directory test BUILD=build-asan OPTIONS='-Db_sanitize=address,undefined -Db_lundef=false'

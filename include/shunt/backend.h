@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user back-end: the device's end of a vhost-user socket, as the server of it.
+ * A vhost-user back-end: the device's end of a vhost-user socket, as the server or the client of it.
  *
- * The front-end (QEMU, Cloud Hypervisor, DPDK's virtio-user) connects, shares its guest's memory and
- * configures the virtqueues; the program that embeds the back-end then moves buffers through them
+ * The front-end (QEMU, Cloud Hypervisor, DPDK's virtio-user) connects or is connected to, shares its guest's
+ * memory and configures the virtqueues; the program that embeds the back-end then moves buffers through them
  * (<shunt/virtqueue.h>). Front-ends may come and go; one is connected at a time, and a further one is
  * turned away while it is. What kind of device it is, only the program knows: it names the feature
  * bits and answers for the configuration space.
@@ -16,15 +16,20 @@
  * library starts none. Virtqueues may be worked on by any thread under their locks.
  *
  * A front-end that breaks the protocol loses its connection, and only that: the reason is logged and
- * kept for shunt_backend_reason(), and the socket goes on listening.
+ * kept for shunt_backend_reason(), and the back-end waits for the next: it goes on listening, or connects
+ * again, which it tries for ever and at least once a second.
  *
- * Source: QEMU, docs/interop/vhost-user.rst. Messages 1-5, 8-18, 24, 25, 36-38; protocol features MQ,
- * REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS.
+ * Source: QEMU, docs/interop/vhost-user.rst. All messages and protocol features are there, but for those of
+ * cross-endian rings, crypto sessions, GPU devices, and shared objects and memory regions.
+ * Which of them are offered depends on `ops`: RARP, MTU and DEVICE_STATE need theirs, CONFIG a config_len.
+ * PAGEFAULT (postcopy migration) is offered where the process may use userfaultfd(2): a front-end can then
+ * make whoever touches its guest's memory wait for a page, until it serves it or the connection ends.
  */
 #ifndef SHUNT_BACKEND_H
 #define SHUNT_BACKEND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <shunt/error.h>
@@ -41,8 +46,15 @@ extern "C" {
 struct shunt_backend;
 
 struct shunt_backend_config {
-    const char *name;        /* tags log lines */
-    const char *socket_path; /* where to listen; at most 107 bytes */
+    const char *name; /* tags log lines */
+    /*
+     * Where to listen, or with `is_client` where to connect to; at most 107 bytes. NULL: `fd` is a
+     * Unix stream socket that the back-end takes over, connected or listening.
+     */
+    const char *socket_path;
+    int fd;
+    /* The front-end listens: we connect, and try again for ever when there is none, or no more. */
+    bool is_client;
     /*
      * Feature bits of the device type (VIRTIO 1.3, chapter 5) that are offered. The library adds
      * those of the ring and the transport that it implements.
@@ -63,6 +75,9 @@ struct shunt_backend_ops {
     void (*connected)(void *ctx);
     void (*disconnected)(void *ctx);
 
+    /* shunt_backend_reason() changed, and none of the others tells: nobody can be connected to. */
+    void (*reason_changed)(void *ctx);
+
     /* The driver's features are known, or were changed. */
     void (*features_changed)(void *ctx, uint64_t features);
 
@@ -76,20 +91,41 @@ struct shunt_backend_ops {
     /* Configuration space; `offset + len` is within config_len. 0 or a negative errno. */
     int (*get_config)(void *ctx, uint32_t offset, void *data, uint32_t len);
     int (*set_config)(void *ctx, uint32_t offset, const void *data, uint32_t len);
+
+    /* SEND_RARP: the guest came by migration; let the network know where `mac` is now. */
+    void (*announce)(void *ctx, const uint8_t mac[6]);
+
+    /* NET_SET_MTU: 0 or a negative errno. */
+    int (*set_mtu)(void *ctx, uint16_t mtu);
+
+    /*
+     * What a migration is to carry over of the device beyond its rings: `*data` from malloc(3), which
+     * the library frees, or NULL. The rings are stopped. 0 or a negative errno.
+     */
+    int (*save_state)(void *ctx, void **data, size_t *len);
+    int (*load_state)(void *ctx, const void *data, size_t len);
+
+    /* The driver resets the device; its rings are stopped. */
+    void (*reset)(void *ctx);
+
+    /* The driver kicked a queue of shunt_backend_watch_queue(). The kick descriptor is read. */
+    void (*kicked)(void *ctx, unsigned idx);
 };
 
 /*
- * Listens on config->socket_path. A stale socket, on which nobody listens, is replaced; all strings
- * are copied; `ops` must outlive the back-end.
+ * Listens on config->socket_path, where a stale socket, on which nobody listens, is replaced; or begins to
+ * connect to it, by dispatch; or takes over config->fd. All strings are copied; `ops` must outlive the
+ * back-end. A connected socket that was taken over is the only connection: when it ends, nothing follows.
  * -ENAMETOOLONG: path over 107 bytes; -EEXIST: the path is something else than a socket;
  * -EADDRINUSE: somebody listens there; -ENOENT, -EACCES, …: the folder; -EINVAL: a number out of its
- * range; -ENOMEM, -EMFILE. Nothing is left behind on failure.
+ * range; -EBADF, -ENOTSOCK, -ENOTCONN: `fd` is of no use; -ENOMEM, -EMFILE. Nothing is left behind on
+ * failure, and `fd` stays the caller's.
  */
 int shunt_backend_create(const struct shunt_backend_config *config,
                          const struct shunt_backend_ops *ops, void *ctx,
                          struct shunt_backend **backend, struct shunt_error *error);
 
-/* Disconnects, stops all queues, and removes the socket file that it made. Accepts NULL. */
+/* Disconnects, stops all queues, closes `fd`, and removes the socket file that it made. Accepts NULL. */
 void shunt_backend_destroy(struct shunt_backend *backend);
 
 /* A descriptor that polls readable (POLLIN) when there is something to dispatch. It never changes. */
@@ -114,6 +150,25 @@ const char *shunt_backend_reason(const struct shunt_backend *backend);
 
 /* Virtqueue `idx` (< num_virtqueues). Valid until destroy, started or not. */
 struct shunt_virtqueue *shunt_backend_virtqueue(struct shunt_backend *backend, unsigned idx);
+
+/*
+ * Watches virtqueue `idx` for kicks from now on, for ops.kicked: for control queues, which need no thread
+ * of their own. The program arms the queue.
+ */
+void shunt_backend_watch_queue(struct shunt_backend *backend, unsigned idx);
+
+/*
+ * Tells the front-end that the configuration space changed. -ENOTSUP: it has no request channel for that;
+ * the driver will not notice. Never blocks: it is sent when the front-end reads.
+ */
+int shunt_backend_config_changed(struct shunt_backend *backend);
+
+/*
+ * Lets the guest notify virtqueue `idx` by writing to `size` bytes at `offset` of `fd` (of a vDPA device),
+ * which stays the caller's and may be closed. fd -1: no more. -ENOTSUP: the front-end cannot.
+ */
+int shunt_backend_set_host_notifier(struct shunt_backend *backend, unsigned idx, int fd,
+                                    uint64_t offset, uint64_t size);
 
 /* The guest's memory, for programs that follow addresses of their own. */
 const struct shunt_memory *shunt_backend_memory(const struct shunt_backend *backend);

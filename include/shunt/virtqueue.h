@@ -8,7 +8,7 @@
  *     shunt_virtqueue_lock(queue);
  *     while (shunt_virtqueue_pop(queue, &chain, iov, MAX) > 0) {
  *         … read the first chain.num_readable entries of iov, write to the others …
- *         shunt_virtqueue_push(queue, &chain, written_bytes);
+ *         shunt_virtqueue_push(queue, &chain, iov, written_bytes);
  *     }
  *     shunt_virtqueue_publish(queue);
  *     shunt_virtqueue_unlock(queue);
@@ -43,18 +43,22 @@ struct shunt_virtqueue;
 
 /* A descriptor chain that was taken from the ring. */
 struct shunt_chain {
-    uint16_t head;         /* the ring's name for it */
-    uint16_t num_readable; /* entries of the caller's iov that the device reads, first */
-    uint16_t num_writable; /* entries after those that the device writes */
-    uint16_t generation;   /* of the queue, see above */
-    uint32_t readable_len; /* bytes in all the readable entries */
-    uint32_t writable_len; /* bytes in all the writable entries */
+    uint16_t id;              /* the ring's name for it */
+    uint16_t num_descriptors; /* of the ring that it takes */
+    uint16_t num_readable;    /* entries of the caller's iov that the device reads, first */
+    uint16_t num_writable;    /* entries after those that the device writes */
+    uint16_t generation;      /* of the queue, see above */
+    uint32_t readable_len;    /* bytes in all the readable entries */
+    uint32_t writable_len;    /* bytes in all the writable entries */
 };
 
 void shunt_virtqueue_lock(struct shunt_virtqueue *queue);
 void shunt_virtqueue_unlock(struct shunt_virtqueue *queue);
 
-/* True between the driver's start of the queue and its stop, while it is not broken. */
+/*
+ * True between the driver's start of the queue and its stop, while it is not broken, and behind a vIOMMU
+ * while it is known where the ring lies.
+ */
 bool shunt_virtqueue_is_started(const struct shunt_virtqueue *queue);
 
 /*
@@ -63,21 +67,30 @@ bool shunt_virtqueue_is_started(const struct shunt_virtqueue *queue);
  */
 bool shunt_virtqueue_is_enabled(const struct shunt_virtqueue *queue);
 
-/* Entries of the ring, as the driver configured it. */
+/* Entries of the ring, as the driver configured it: in a split ring a power of two. */
 uint16_t shunt_virtqueue_size(const struct shunt_virtqueue *queue);
 
 /*
  * Takes the next available chain; its buffers are put into `iov`, of which there are `max`. A buffer
  * that crosses from one memory region into another takes an entry for each piece.
  * Returns 1; or 0 when nothing is available; -ENOTCONN when the queue is not started; -ENOBUFS when
- * the chain has more than `max` pieces (it stays available); -EPROTO when the queue is broken.
+ * the chain has more than `max` pieces (it stays available: see shunt_virtqueue_skip()); -EAGAIN when a
+ * guest's IOMMU has yet to tell where a buffer lies: it is being asked, the kick descriptor becomes
+ * readable when it has answered; -EPROTO when the queue is broken.
  */
 int shunt_virtqueue_pop(struct shunt_virtqueue *queue, struct shunt_chain *chain, struct iovec *iov,
                         unsigned max);
 
-/* Makes the chain used, with `written` bytes (<= writable_len). Visible after publish. */
+/* Takes the next chain without its buffers, after an -ENOBUFS: it can only be pushed, with 0 bytes. */
+void shunt_virtqueue_skip(struct shunt_virtqueue *queue, struct shunt_chain *chain);
+
+/*
+ * Makes the chain used, with `written` bytes (<= writable_len) in its writable buffers from the first on.
+ * `iov` is as pop filled it: a guest that migrates must hear of the pages that were written. Visible after
+ * publish.
+ */
 void shunt_virtqueue_push(struct shunt_virtqueue *queue, const struct shunt_chain *chain,
-                          uint32_t written);
+                          const struct iovec *iov, uint32_t written);
 
 /* Shows all that was pushed to the driver, and notifies it once if it asks for that. */
 void shunt_virtqueue_publish(struct shunt_virtqueue *queue);

@@ -23,14 +23,20 @@ static const struct {
     [DROP_LINK_LOCAL] = {"link-local",
                          "Addressed to 01:80:c2:00:00:0x (spanning tree, LLDP and the "
                          "like), which concerns one link and is not forwarded."},
+    [DROP_LINK_DOWN] = {"link-down", "The guest sent while the link of its port is set down: "
+                                     "'shuntctl port set NAME link up' ends that."},
     [DROP_PORT_DOWN] = {"port-down", "The destination port is not up: see its reason in "
                                      "'shuntctl port show'."},
+    [DROP_FILTERED] = {"filtered", "The receiving guest did not ask for this address or VLAN: its "
+                                   "driver set a receive filter."},
     [DROP_RING_FULL] = {"ring-full", "The receiving guest had no free buffers: it is slower than "
                                      "the sender; a larger ring or more queues help with bursts."},
     [DROP_TOO_BIG] = {"too-big", "The frame is longer than what the destination takes: raise its "
                                  "MTU, or let the guest use mergeable receive buffers."},
     [DROP_NO_BUFFERS] = {"no-buffers", "The frame does not fit into the receiving guest's whole "
                                        "ring: its buffers are too small."},
+    [DROP_IOTLB_MISS] = {"iotlb-miss", "The guest's IOMMU has yet to tell where its receive "
+                                       "buffers lie: it was asked, the next frames pass."},
     [DROP_DEVICE_FULL] = {"device-full", "The kernel's queue of the destination interface is "
                                          "full: its readers are slower than the sender."},
     [DROP_DEVICE_ERROR] = {"device-error", "The kernel refused the frame at the destination "

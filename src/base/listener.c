@@ -2,32 +2,18 @@
 #include "base/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/unix_address.h"
 
 #define BACKLOG 16
-
-static int make_address(struct sockaddr_un *address, const char *path, struct shunt_error *error)
-{
-    size_t len = strlen(path);
-
-    if (len == 0)
-        return error_set(error, -EINVAL, "the socket path is empty");
-    if (len >= sizeof(address->sun_path))
-        return error_set(error, -ENAMETOOLONG,
-                         "socket path is %zu bytes long, at most %zu fit: choose a shorter folder",
-                         len, sizeof(address->sun_path) - 1);
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    memcpy(address->sun_path, path, len);
-    return 0;
-}
 
 /* Whether somebody accepts connections there: 1, 0, or -errno when it cannot be told. */
 static int is_answered(const struct sockaddr_un *address)
@@ -83,7 +69,7 @@ int listener_open(struct listener *listener, const char *path, struct shunt_erro
 {
     struct sockaddr_un address;
     struct stat status;
-    int result = make_address(&address, path, error);
+    int result = unix_address_set(&address, path, error);
 
     *listener = (struct listener){.fd = -1};
     if (result == 0)
@@ -112,6 +98,25 @@ int listener_open(struct listener *listener, const char *path, struct shunt_erro
     unlink(path);
     listener_close(listener);
     return result;
+}
+
+int listener_adopt(struct listener *listener, int fd, struct shunt_error *error)
+{
+    int listens = 0, type = 0, flags;
+    socklen_t len = sizeof(int);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return error_set(error, -errno, "descriptor %d is no socket: %m", fd);
+    len = sizeof(int);
+    if (type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 ||
+        !listens)
+        return error_set(error, -EINVAL, "descriptor %d is no stream socket that listens", fd);
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return error_set(error, -errno, "descriptor %d: %m", fd);
+    *listener = (struct listener){.fd = fd};
+    return 0;
 }
 
 static bool is_ours(const struct listener *listener)

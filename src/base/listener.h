@@ -20,6 +20,12 @@ struct listener {
  */
 int listener_open(struct listener *listener, const char *path, struct shunt_error *error);
 
+/*
+ * Takes over a socket that listens already, whose file is not ours. -ENOTSOCK; -EINVAL: it is of another
+ * kind, or does not listen: it then stays the caller's.
+ */
+int listener_adopt(struct listener *listener, int fd, struct shunt_error *error);
+
 /* Closes the socket and removes its file. */
 void listener_close(struct listener *listener);
 

@@ -117,16 +117,6 @@ static void decide(const struct bridge_port *from, const struct burst *burst, ui
     }
 }
 
-static void deliver(struct port *port, unsigned source_queue, struct burst *burst, burst_mask which)
-{
-    struct port_queue *queue = port_tx_queue(port, source_queue);
-
-    if (queue)
-        port->class->copy(queue, burst, which);
-    else
-        port_count_down(port, (uint64_t)__builtin_popcountll(which));
-}
-
 /* Visits every member that is up, with what is flooded and what is its own. */
 static void deliver_flood(const struct bridge_port *from, const struct members *members,
                           unsigned source_queue, struct burst *burst, struct fanout *fanout,
@@ -141,7 +131,7 @@ static void deliver_flood(const struct bridge_port *from, const struct members *
         if (!to || to == from || !port_is_up(to->port))
             continue;
         own = fanout_mask(fanout, (uint16_t)slot);
-        deliver(to->port, source_queue, burst, own | fanout->flood);
+        port_copy(to->port, source_queue, burst, own | fanout->flood);
         num_ports++;
         for (unsigned i = 0; own && i < fanout->num; i++) {
             if (fanout->slots[i] == slot)
@@ -168,7 +158,7 @@ static void forward_learning(const struct bridge_port *from, const struct member
         if (!fanout.masks[i])
             continue;
         if (to)
-            deliver(to->port, queue->idx, burst, fanout.masks[i]);
+            port_copy(to->port, queue->idx, burst, fanout.masks[i]);
         else /* it left the bridge between the lookup and now */
             counter_add(&queue->rx.drops[DROP_NO_DESTINATION],
                         (uint64_t)__builtin_popcountll(fanout.masks[i]));
@@ -186,7 +176,7 @@ static void forward_patch(const struct bridge_port *from, const struct members *
             to = members->slots[slot];
     }
     if (to)
-        deliver(to->port, queue->idx, burst, burst_all(burst));
+        port_copy(to->port, queue->idx, burst, burst_all(burst));
     else
         counter_add(&queue->rx.drops[DROP_NO_DESTINATION], burst->num);
 }
@@ -196,8 +186,10 @@ unsigned bridge_forward(struct bridge_port *from, struct port_queue *queue, stru
 {
     const struct port_class *class = queue->port->class;
     const struct members *members;
-    unsigned num = class->lend(queue, burst);
+    unsigned num;
 
+    burst->hashed = 0;
+    num = class->lend(queue, burst);
     if (num == 0)
         return 0;
     members = rcu_follow(&from->bridge->members);

@@ -264,8 +264,24 @@ void fabric_end_port(struct fabric_port *port)
     free(port);
 }
 
+/* Tells the port of what has changed among the live options of its type. */
+static void set_type_options(const struct fabric_port *port, const json_t *options)
+{
+    const struct port_class *class = port->port->class;
+
+    for (const struct option *option = class->options; option->key; option++) {
+        const json_t *before = json_object_get(port->options, option->key);
+        const json_t *after = json_object_get(options, option->key);
+        bool is_same = before == after || (before && after && json_equal(before, after));
+
+        if (option->is_live && !is_same)
+            class->set(port->port, option->key, after);
+    }
+}
+
 void fabric_set_port(struct fabric_port *port, json_t *options)
 {
+    set_type_options(port, options);
     replace_options(&port->options, options);
     if (port->member)
         bridge_port_set_max_addresses(port->member,

@@ -92,7 +92,7 @@ int fabric_make_port(struct fabric *fabric, const char *name, json_t *options,
                      struct shunt_error *error);
 /* It is in no bridge any more. What it counted is kept. */
 void fabric_end_port(struct fabric_port *port);
-/* Changes the common options; the bridge only while it is in none. */
+/* Changes the options that are live; the bridge only while it is in none. */
 void fabric_set_port(struct fabric_port *port, json_t *options);
 
 /*

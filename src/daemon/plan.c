@@ -166,7 +166,7 @@ static void plan_workers(struct plan *plan)
     add_action(plan, ACTION_SET_WORKERS, step, NULL, before, after);
 }
 
-/* A type's own options are fixed once the port is made; those that all ports have are live. */
+/* A type's own options are fixed once the port is made, but for live ones; those of all ports are live. */
 static bool is_replaced(json_t *before, json_t *after)
 {
     const struct port_class *class = tree_port_class(after);
@@ -174,7 +174,7 @@ static bool is_replaced(json_t *before, json_t *after)
     if (!is_equal(before, after, "type"))
         return true;
     for (const struct option *option = class->options; option->key; option++)
-        if (!is_equal(before, after, option->key))
+        if (!option->is_live && !is_equal(before, after, option->key))
             return true;
     return false;
 }
@@ -187,7 +187,7 @@ static const char *holding(const struct option *option, const char *name, const 
 {
     const char *text = option_text(options, option->key);
 
-    if (option->kind != OPTION_TEXT)
+    if (option->kind != OPTION_TEXT || option->is_shareable)
         return NULL;
     return text ? text : name;
 }
@@ -233,7 +233,7 @@ static void plan_port_start(struct plan *plan, size_t step, const char *name, js
     add_action(plan, ACTION_JOIN, step, name, before, after);
 }
 
-/* A port that stays: its common options may change, and its bridge may be made anew. */
+/* A port that stays: its live options may change, and its bridge may be made anew. */
 static void plan_port_change(struct plan *plan, const char *name, json_t *before, json_t *after)
 {
     const json_t *rebuilt = json_object_get(plan->rebuilt, option_text(after, "bridge"));

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/error.h"
@@ -16,17 +16,12 @@ int shunt_memory_create(struct shunt_memory **memory)
     return *memory ? 0 : -ENOMEM;
 }
 
-static void region_unmap(struct memory_region *region)
-{
-    munmap(region->mapping, region->mapping_size);
-}
-
 void shunt_memory_destroy(struct shunt_memory *memory)
 {
     if (!memory)
         return;
     for (unsigned i = 0; i < memory->num_regions; i++)
-        region_unmap(&memory->regions[i]);
+        mapping_destroy(&memory->regions[i].mapping);
     free(memory);
 }
 
@@ -37,8 +32,8 @@ static bool ranges_overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_s
 
 static bool regions_overlap(const struct memory_region *a, const struct shunt_memory_region *b)
 {
-    return ranges_overlap(a->guest_addr, a->size, b->guest_addr, b->size) ||
-           ranges_overlap(a->user_addr, a->size, b->user_addr, b->size);
+    return ranges_overlap(a->range.addr, a->range.size, b->guest_addr, b->size) ||
+           ranges_overlap(a->user_addr, a->range.size, b->user_addr, b->size);
 }
 
 /* The last byte of every range must have an address. */
@@ -56,70 +51,23 @@ static int check_ranges(const struct shunt_memory_region *region, struct shunt_e
     return 0;
 }
 
-/* Touching what lies behind the end of a file is a SIGBUS. */
-static int check_file(const struct shunt_memory_region *region, const struct stat *status,
-                      struct shunt_error *error)
-{
-    uint64_t file_size = (uint64_t)status->st_size;
-
-    if (!S_ISREG(status->st_mode))
-        return error_set(error, -EINVAL,
-                         "memory region at guest address 0x%" PRIx64 " is not backed by a file",
-                         region->guest_addr);
-    if (region->fd_offset > file_size || region->size > file_size - region->fd_offset)
-        return error_set(error, -EINVAL,
-                         "memory region at guest address 0x%" PRIx64 ": 0x%" PRIx64
-                         " bytes at offset 0x%" PRIx64 " reach beyond its file of 0x%" PRIx64,
-                         region->guest_addr, region->size, region->fd_offset, file_size);
-    return 0;
-}
-
-/*
- * The block size of a file on hugetlbfs is its page size, to which offset and length of a mapping
- * must be aligned; elsewhere it does no harm to align to it if it is a power of two.
- */
-static uint64_t mapping_alignment(const struct stat *status)
-{
-    uint64_t size = (uint64_t)status->st_blksize;
-
-    return size >= 4096 && (size & (size - 1)) == 0 ? size : 4096;
-}
-
 static int region_map(struct memory_region *region, const struct shunt_memory_region *wanted,
                       int fd, struct shunt_error *error)
 {
-    struct stat status;
-    uint64_t alignment, before; /* bytes between the mapping's start and the region's */
-    int result = check_ranges(wanted, error);
+    struct mapping mapping;
+    char what[64];
+    int result;
 
+    snprintf(what, sizeof(what), "memory region at guest address 0x%" PRIx64, wanted->guest_addr);
+    result = mapping_create(&mapping, fd, wanted->fd_offset, wanted->size, what, error);
     if (result < 0)
         return result;
-    if (fstat(fd, &status) < 0)
-        return error_set(error, -errno, "memory region at guest address 0x%" PRIx64 ": fstat: %m",
-                         wanted->guest_addr);
-    result = check_file(wanted, &status, error);
-    if (result < 0)
-        return result;
-    alignment = mapping_alignment(&status);
-    before = wanted->fd_offset & (alignment - 1);
     *region = (struct memory_region){
-        .guest_addr = wanted->guest_addr,
+        .range = {wanted->guest_addr, wanted->size, mapping.start, MEMORY_READ | MEMORY_WRITE},
         .user_addr = wanted->user_addr,
-        .size = wanted->size,
         .fd_offset = wanted->fd_offset,
-        .device = status.st_dev,
-        .inode = status.st_ino,
-        .mapping_size = (wanted->size + before + alignment - 1) & ~(alignment - 1),
+        .mapping = mapping,
     };
-    region->mapping = mmap(NULL, region->mapping_size, PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_NORESERVE, fd, (off_t)(wanted->fd_offset - before));
-    if (region->mapping == MAP_FAILED)
-        return error_set(error, -errno,
-                         "memory region at guest address 0x%" PRIx64 " of 0x%" PRIx64
-                         " bytes cannot be mapped: %m",
-                         wanted->guest_addr, wanted->size);
-    madvise(region->mapping, region->mapping_size, MADV_DONTDUMP);
-    region->host = (uint8_t *)region->mapping + before;
     return 0;
 }
 
@@ -128,7 +76,7 @@ static void insert(struct shunt_memory *memory, const struct memory_region *regi
 {
     unsigned at = memory->num_regions;
 
-    while (at > 0 && memory->regions[at - 1].guest_addr > region->guest_addr) {
+    while (at > 0 && memory->regions[at - 1].range.addr > region->range.addr) {
         memory->regions[at] = memory->regions[at - 1];
         at--;
     }
@@ -148,9 +96,15 @@ static int check_fits(const struct shunt_memory *memory, const struct shunt_memo
             return error_set(error, -EEXIST,
                              "memory region at guest address 0x%" PRIx64 " of 0x%" PRIx64
                              " bytes overlaps the one at 0x%" PRIx64,
-                             region->guest_addr, region->size, memory->regions[i].guest_addr);
+                             region->guest_addr, region->size, memory->regions[i].range.addr);
     }
     return 0;
+}
+
+static bool has_ranges(const struct memory_region *own, const struct shunt_memory_region *wanted)
+{
+    return own->range.addr == wanted->guest_addr && own->range.size == wanted->size &&
+           own->user_addr == wanted->user_addr;
 }
 
 /* The mapping of exactly this piece of this file, if `memory` has it. */
@@ -162,10 +116,9 @@ static struct memory_region *find_same(struct shunt_memory *memory,
     for (unsigned i = 0; i < memory->num_regions; i++) {
         struct memory_region *region = &memory->regions[i];
 
-        if (region->guest_addr == wanted->guest_addr && region->user_addr == wanted->user_addr &&
-            region->size == wanted->size && region->fd_offset == wanted->fd_offset)
-            return fstat(fd, &status) == 0 && status.st_dev == region->device &&
-                           status.st_ino == region->inode
+        if (has_ranges(region, wanted) && region->fd_offset == wanted->fd_offset)
+            return fstat(fd, &status) == 0 && status.st_dev == region->mapping.device &&
+                           status.st_ino == region->mapping.inode
                        ? region
                        : NULL;
     }
@@ -204,12 +157,11 @@ int shunt_memory_remove(struct shunt_memory *memory, const struct shunt_memory_r
     for (unsigned i = 0; i < memory->num_regions; i++) {
         struct memory_region *candidate = &memory->regions[i];
 
-        if (candidate->guest_addr != region->guest_addr ||
-            candidate->user_addr != region->user_addr || candidate->size != region->size)
+        if (!has_ranges(candidate, region))
             continue;
         if (--candidate->num_users > 0)
             return 0;
-        region_unmap(candidate);
+        mapping_destroy(&candidate->mapping);
         memory->num_regions--;
         memmove(candidate, candidate + 1, (memory->num_regions - i) * sizeof(*candidate));
         return 0;
@@ -220,10 +172,10 @@ int shunt_memory_remove(struct shunt_memory *memory, const struct shunt_memory_r
                      region->guest_addr, region->size);
 }
 
-static bool has_mapping(const struct shunt_memory *memory, const void *mapping)
+static bool has_pages(const struct shunt_memory *memory, const void *pages)
 {
     for (unsigned i = 0; i < memory->num_regions; i++) {
-        if (memory->regions[i].mapping == mapping)
+        if (memory->regions[i].mapping.pages == pages)
             return true;
     }
     return false;
@@ -233,19 +185,22 @@ static bool has_mapping(const struct shunt_memory *memory, const void *mapping)
 static void unmap_difference(struct shunt_memory *memory, const struct shunt_memory *other)
 {
     for (unsigned i = 0; i < memory->num_regions; i++) {
-        if (!has_mapping(other, memory->regions[i].mapping))
-            region_unmap(&memory->regions[i]);
+        if (!has_pages(other, memory->regions[i].mapping.pages))
+            mapping_destroy(&memory->regions[i].mapping);
     }
 }
 
-int shunt_memory_replace(struct shunt_memory *memory, const struct shunt_memory_region *regions,
-                         const int *fds, unsigned num, struct shunt_error *error)
+int memory_stage(struct shunt_memory *memory, const struct shunt_memory_region *regions,
+                 const int *fds, unsigned num, struct shunt_memory **staged,
+                 struct shunt_error *error)
 {
     struct shunt_memory *fresh;
     int result = shunt_memory_create(&fresh);
 
-    if (result < 0)
-        return error_set(error, result, "out of memory");
+    if (result < 0) {
+        error_set(error, result, "out of memory");
+        return result;
+    }
     for (unsigned i = 0; i < num && result == 0; i++) {
         struct memory_region *same = find_same(memory, &regions[i], fds[i]);
 
@@ -257,13 +212,44 @@ int shunt_memory_replace(struct shunt_memory *memory, const struct shunt_memory_
         if (result == 0)
             insert(fresh, same);
     }
-    if (result == 0) {
-        unmap_difference(memory, fresh);
-        *memory = *fresh;
-    } else {
-        unmap_difference(fresh, memory);
+    if (result < 0) {
+        memory_abandon(memory, fresh);
+        return result;
     }
-    free(fresh);
+    *staged = fresh;
+    return 0;
+}
+
+int memory_stage_copy(const struct shunt_memory *memory, struct shunt_memory **staged)
+{
+    int result = shunt_memory_create(staged);
+
+    if (result == 0)
+        **staged = *memory;
+    return result;
+}
+
+void memory_commit(struct shunt_memory *memory, struct shunt_memory *staged)
+{
+    unmap_difference(memory, staged);
+    *memory = *staged;
+    free(staged);
+}
+
+void memory_abandon(const struct shunt_memory *memory, struct shunt_memory *staged)
+{
+    unmap_difference(staged, memory);
+    free(staged);
+}
+
+int shunt_memory_replace(struct shunt_memory *memory, const struct shunt_memory_region *regions,
+                         const int *fds, unsigned num, struct shunt_error *error)
+{
+    struct shunt_memory *staged;
+    int result = memory_stage(memory, regions, fds, num, &staged, error);
+
+    if (result == 0)
+        memory_commit(memory, staged);
     return result;
 }
 
@@ -278,9 +264,9 @@ void shunt_memory_get_region(const struct shunt_memory *memory, unsigned idx,
     const struct memory_region *own = &memory->regions[idx];
 
     *region = (struct shunt_memory_region){
-        .guest_addr = own->guest_addr,
+        .guest_addr = own->range.addr,
         .user_addr = own->user_addr,
-        .size = own->size,
+        .size = own->range.size,
         .fd_offset = own->fd_offset,
     };
 }
@@ -294,36 +280,63 @@ const struct memory_region *memory_find_guest(const struct shunt_memory *memory,
     while (low < high) {
         unsigned middle = (low + high) / 2;
 
-        if (memory->regions[middle].guest_addr <= guest_addr)
+        if (memory->regions[middle].range.addr <= guest_addr)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == 0 || !memory_region_holds_guest(&memory->regions[low - 1], guest_addr))
+    if (low == 0 || !memory_range_holds(&memory->regions[low - 1].range, guest_addr))
         return NULL;
     return &memory->regions[low - 1];
+}
+
+const struct memory_region *memory_find_user(const struct shunt_memory *memory, uint64_t user_addr)
+{
+    for (unsigned i = 0; i < memory->num_regions; i++) {
+        const struct memory_region *region = &memory->regions[i];
+
+        if (user_addr - region->user_addr < region->range.size)
+            return region;
+    }
+    return NULL;
+}
+
+bool memory_guest_addr_of(const struct shunt_memory *memory, const void *host, uint64_t *guest_addr)
+{
+    for (unsigned i = 0; i < memory->num_regions; i++) {
+        const struct memory_range *range = &memory->regions[i].range;
+        uint64_t offset = (uintptr_t)host - (uintptr_t)range->host;
+
+        if (offset < range->size) {
+            *guest_addr = range->addr + offset;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where `offset` of the region is mapped, and how much of `len` from there. */
+static void *at_offset(const struct memory_region *region, uint64_t offset, uint64_t len,
+                       uint64_t *contiguous)
+{
+    *contiguous = memory_min(len, region->range.size - offset);
+    return region->range.host + offset;
 }
 
 void *shunt_memory_at_guest(const struct shunt_memory *memory, uint64_t guest_addr, uint64_t len,
                             uint64_t *contiguous)
 {
-    const struct memory_region *none = NULL;
+    const struct memory_region *region = memory_find_guest(memory, guest_addr);
 
-    return memory_at_guest(memory, &none, guest_addr, len, contiguous);
+    *contiguous = 0;
+    return region ? at_offset(region, guest_addr - region->range.addr, len, contiguous) : NULL;
 }
 
 void *shunt_memory_at_user(const struct shunt_memory *memory, uint64_t user_addr, uint64_t len,
                            uint64_t *contiguous)
 {
-    for (unsigned i = 0; i < memory->num_regions; i++) {
-        const struct memory_region *region = &memory->regions[i];
-        uint64_t offset = user_addr - region->user_addr;
+    const struct memory_region *region = memory_find_user(memory, user_addr);
 
-        if (offset < region->size) {
-            *contiguous = memory_min(len, region->size - offset);
-            return region->host + offset;
-        }
-    }
     *contiguous = 0;
-    return NULL;
+    return region ? at_offset(region, user_addr - region->user_addr, len, contiguous) : NULL;
 }

@@ -37,16 +37,18 @@ static void null_close(struct port *port)
     free(own);
 }
 
-static void null_copy(struct port_queue *queue, struct burst *burst, burst_mask which)
+static void null_copy(struct port *port, unsigned hint, struct burst *burst, burst_mask which)
 {
-    struct null_port *own = queue->port->private;
+    struct null_port *own = port->private;
+    struct counters *tx = &port->queues[0].tx;
     uint64_t packets = (uint64_t)__builtin_popcountll(which), bytes = 0;
 
+    (void)hint;
     while (which)
         bytes += burst->frames[burst_next(&which)].len;
     pthread_mutex_lock(&own->lock);
-    counter_add(&queue->tx.packets, packets);
-    counter_add(&queue->tx.bytes, bytes);
+    counter_add(&tx->packets, packets);
+    counter_add(&tx->bytes, bytes);
     pthread_mutex_unlock(&own->lock);
 }
 

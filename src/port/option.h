@@ -26,6 +26,7 @@ struct option {
     enum option_kind kind;
     bool is_required;
     bool is_live;               /* can be changed without making the object anew */
+    bool is_shareable;          /* of a text: it names nothing that one object has for itself */
     const char *fallback;       /* the default, as a user would write it; NULL: none */
     long min, max;              /* of a number; `max` of a text: bytes */
     const char *const *choices; /* ends with NULL */

@@ -5,7 +5,7 @@
  * The way of a burst, seen from here (rx is what comes in from the port):
  *
  *     n = lend(queue, burst)          frames where they lie; the rx side of the queue stays locked
- *     …   copy(queue', burst, which)  for each destination: the frames of the mask `which`
+ *     …   copy(port', hint, burst, which)   for each destination: the frames of the mask `which`
  *     give_back(queue, burst)         after every lend that returned more than 0
  *
  * Threads. The *control thread* creates, destroys, dispatches and describes ports. *Workers* lend,
@@ -77,13 +77,23 @@ struct port_class {
     void (*dispatch)(struct port *port);
     /* Optional: once a second. */
     void (*tick)(struct port *port);
+    /*
+     * For the options that are live: the value that was given, checked, or NULL if it was taken back and
+     * has no default.
+     */
+    void (*set)(struct port *port, const char *key, const json_t *value);
     /* Optional: adds what the type knows to the object that `port show` prints. */
     void (*describe)(const struct port *port, json_t *object);
 
     /* Workers. */
     unsigned (*lend)(struct port_queue *queue, struct burst *burst);
     void (*give_back)(struct port_queue *queue, struct burst *burst);
-    void (*copy)(struct port_queue *queue, struct burst *burst, burst_mask which);
+    /*
+     * Copies the frames of the mask, which is not empty, to the port's peer, on the queues that it chooses;
+     * `hint` is the queue that they came from at their source. Each frame is counted at one of the
+     * queues, or by port_count_down().
+     */
+    void (*copy)(struct port *port, unsigned hint, struct burst *burst, burst_mask which);
 
     /*
      * Workers: asks for a wake-up by the next frame. False when something is there already, or none
@@ -149,16 +159,6 @@ int port_make_queues(struct port *port, unsigned num);
 /* For port types: tells the owner that a queue runs or stops, once for each change. */
 void port_queue_run(struct port_queue *queue, bool runs);
 
-/* The tx queue that frames from `source_queue` of another port go to; NULL while the port is down. */
-static inline struct port_queue *port_tx_queue(struct port *port, unsigned source_queue)
-{
-    unsigned num = atomic_load_explicit(&port->num_tx_queues, memory_order_acquire);
-
-    if (num == 0)
-        return NULL;
-    return &port->queues[source_queue < num ? source_queue : source_queue % num];
-}
-
 static inline bool port_is_up(const struct port *port)
 {
     return atomic_load_explicit(&port->num_tx_queues, memory_order_acquire) > 0;
@@ -168,6 +168,16 @@ static inline bool port_is_up(const struct port *port)
 static inline void port_count_down(struct port *port, uint64_t num)
 {
     atomic_fetch_add_explicit(&port->down_drops, num, memory_order_relaxed);
+}
+
+/* Workers: delivers the frames of the mask, or counts them if the port is down. */
+static inline void port_copy(struct port *port, unsigned hint, struct burst *burst,
+                             burst_mask which)
+{
+    if (port_is_up(port))
+        port->class->copy(port, hint, burst, which);
+    else
+        port_count_down(port, (uint64_t)__builtin_popcountll(which));
 }
 
 #endif

@@ -300,20 +300,22 @@ static enum drop write_frame(struct tap_port *own, const struct frame *frame, st
                                                                   : DROP_DEVICE_ERROR;
 }
 
-static void tap_copy(struct port_queue *queue, struct burst *burst, burst_mask which)
+static void tap_copy(struct port *port, unsigned hint, struct burst *burst, burst_mask which)
 {
-    struct tap_port *own = queue->port->private;
+    struct tap_port *own = port->private;
+    struct counters *tx = &port->queues[0].tx;
 
+    (void)hint;
     pthread_mutex_lock(&own->tx_lock);
     while (which) {
         const struct frame *frame = &burst->frames[burst_next(&which)];
         enum drop drop = write_frame(own, frame, burst->room);
 
         if (drop == DROP_NUM) {
-            counter_add(&queue->tx.packets, 1);
-            counter_add(&queue->tx.bytes, frame->len);
+            counter_add(&tx->packets, 1);
+            counter_add(&tx->bytes, frame->len);
         } else {
-            counter_add(&queue->tx.drops[drop], 1);
+            counter_add(&tx->drops[drop], 1);
         }
     }
     pthread_mutex_unlock(&own->tx_lock);

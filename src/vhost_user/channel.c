@@ -20,9 +20,11 @@ void channel_close(struct channel *channel)
     if (channel->fd < 0)
         return;
     wire_close_fds(&channel->incoming);
+    wire_close_fds(&channel->outgoing);
     close(channel->fd);
     channel->fd = -1;
     channel->received = 0;
+    channel->unsent = 0;
 }
 
 void wire_close_fds(struct wire_message *message)
@@ -150,24 +152,102 @@ int channel_receive(struct channel *channel, struct wire_message *message,
     return 1;
 }
 
-int channel_send(struct channel *channel, const struct wire_message *message,
-                 struct shunt_error *error)
+static void attach_fds(struct msghdr *header, const int *fds, unsigned num_fds)
 {
+    struct cmsghdr *control = CMSG_FIRSTHDR(header);
+
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(num_fds * sizeof(fds[0]));
+    memcpy(CMSG_DATA(control), fds, num_fds * sizeof(fds[0]));
+}
+
+/* Sends what the socket takes of the message from byte `offset` on. Bytes or -errno. */
+static ssize_t send_some(const struct channel *channel, const struct wire_message *message,
+                         size_t offset, const int *fds, unsigned num_fds)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * WIRE_MAX_FDS)];
+        struct cmsghdr align;
+    } control = {0};
+    size_t header_left = offset < sizeof(message->header) ? sizeof(message->header) - offset : 0;
+    size_t payload_left = sizeof(message->header) + message->header.size - offset - header_left;
+    const uint8_t *payload_end = (const uint8_t *)&message->payload + message->header.size;
+    const uint8_t *header_end = (const uint8_t *)(&message->header + 1);
     struct iovec iov[2] = {
-        {.iov_base = (void *)(uintptr_t)&message->header, .iov_len = sizeof(message->header)},
-        {.iov_base = (void *)(uintptr_t)&message->payload, .iov_len = message->header.size},
+        {.iov_base = (void *)(uintptr_t)(header_end - header_left), .iov_len = header_left},
+        {.iov_base = (void *)(uintptr_t)(payload_end - payload_left), .iov_len = payload_left},
     };
     struct msghdr header = {.msg_iov = iov, .msg_iovlen = 2};
-    size_t len = iov[0].iov_len + iov[1].iov_len;
     ssize_t num;
 
+    if (num_fds > 0) {
+        header.msg_control = &control;
+        header.msg_controllen = CMSG_SPACE(num_fds * sizeof(fds[0]));
+        attach_fds(&header, fds, num_fds);
+    }
     do
         num = sendmsg(channel->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (num < 0 && errno == EINTR);
+    return num < 0 ? -errno : num;
+}
+
+static size_t message_bytes(const struct wire_message *message)
+{
+    return sizeof(message->header) + message->header.size;
+}
+
+static int send_reply(struct channel *channel, const struct wire_message *message, const int *fds,
+                      unsigned num_fds, struct shunt_error *error)
+{
+    ssize_t num = send_some(channel, message, 0, fds, num_fds);
+
     if (num < 0)
-        return error_set(error, -errno, "replying to message %u: %m", message->header.request);
-    if ((size_t)num < len)
+        return error_set(error, (int)num, "replying to message %u: %s", message->header.request,
+                         strerror((int)-num));
+    if ((size_t)num < message_bytes(message))
         return error_set(error, -EAGAIN, "replying to message %u: the front-end does not read",
                          message->header.request);
+    return 0;
+}
+
+int channel_send(struct channel *channel, const struct wire_message *message,
+                 struct shunt_error *error)
+{
+    return send_reply(channel, message, NULL, 0, error);
+}
+
+int channel_send_fd(struct channel *channel, const struct wire_message *message, int fd,
+                    struct shunt_error *error)
+{
+    return send_reply(channel, message, &fd, 1, error);
+}
+
+void channel_put(struct channel *channel, struct wire_message *message)
+{
+    channel->outgoing = *message;
+    channel->unsent = message_bytes(message);
+    message->num_fds = 0;
+}
+
+bool channel_is_flushed(const struct channel *channel)
+{
+    return channel->unsent == 0;
+}
+
+/* Descriptors travel with the first byte. */
+int channel_flush(struct channel *channel, struct shunt_error *error)
+{
+    struct wire_message *outgoing = &channel->outgoing;
+
+    while (channel->unsent > 0) {
+        ssize_t num = send_some(channel, outgoing, message_bytes(outgoing) - channel->unsent,
+                                outgoing->fds, outgoing->num_fds);
+
+        if (num < 0)
+            return error_set(error, (int)num, "sending to the front-end: %s", strerror((int)-num));
+        wire_close_fds(outgoing);
+        channel->unsent -= (size_t)num;
+    }
     return 0;
 }

@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-#define SCRATCH_BYTES (2 * BURST_MAX_SEGMENTS * sizeof(struct iovec))
+#define SCRATCH_BYTES (BURST_MAX_SEGMENTS * (2 * sizeof(struct iovec) + sizeof(struct used_chain)))
 
-/* Mapped, not allocated: a worker whose frames are of one segment touches one page of each half. */
+/* Mapped, not allocated: a worker whose frames are of one segment touches one page of each part. */
 int burst_init(struct burst *burst)
 {
     void *scratch = mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE,
@@ -17,7 +17,9 @@ int burst_init(struct burst *burst)
         return -errno;
     burst->segments = scratch;
     burst->room = burst->segments + BURST_MAX_SEGMENTS;
+    burst->used = (struct used_chain *)(burst->room + BURST_MAX_SEGMENTS);
     burst->num = 0;
+    burst->hashed = 0;
     burst->num_chains = 0;
     return 0;
 }
@@ -28,4 +30,5 @@ void burst_fini(struct burst *burst)
         munmap(burst->segments, SCRATCH_BYTES);
     burst->segments = NULL;
     burst->room = NULL;
+    burst->used = NULL;
 }

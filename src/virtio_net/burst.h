@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "virtqueue/virtqueue.h"
+
 /* Enough to share the costs that arise once a burst; few enough that it stays in the first cache. */
 #define BURST_MAX_FRAMES 32u
 
@@ -43,17 +45,23 @@ struct frame {
     uint32_t num_segments;
     uint32_t len;
     struct ethernet_header ethernet;
+    uint32_t flow_hash; /* see burst.hashed */
+    /* What a destination whose driver wants hashes reports to it (rss.h). */
+    uint32_t hash;
+    uint16_t hash_report;
 };
 
 struct burst {
     unsigned num; /* frames lent */
     struct frame frames[BURST_MAX_FRAMES];
+    burst_mask hashed; /* frames whose flow_hash is known; to be cleared before each lend */
     /* Of the source: which chains to return, dropped ones included. */
     unsigned num_chains;
-    uint16_t heads[BURST_MAX_FRAMES];
-    /* Scratch: segments of the source, and room of the destination that copies now. */
-    struct iovec *segments; /* BURST_MAX_SEGMENTS */
-    struct iovec *room;     /* BURST_MAX_SEGMENTS */
+    struct used_chain chains[BURST_MAX_FRAMES];
+    /* Scratch: segments of the source, and room and chains of the destination that copies now. */
+    struct iovec *segments;  /* BURST_MAX_SEGMENTS */
+    struct iovec *room;      /* BURST_MAX_SEGMENTS */
+    struct used_chain *used; /* BURST_MAX_SEGMENTS */
 };
 
 /* Allocates the scratch space; pages are touched only when used. -ENOMEM. */

@@ -6,8 +6,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NET_F_MRG_RXBUF 15
-#define NET_F_MQ        22
+#define NET_F_MTU            3
+#define NET_F_MAC            5
+#define NET_F_MRG_RXBUF      15
+#define NET_F_STATUS         16
+#define NET_F_CTRL_VQ        17
+#define NET_F_CTRL_RX        18
+#define NET_F_CTRL_VLAN      19
+#define NET_F_CTRL_RX_EXTRA  20
+#define NET_F_GUEST_ANNOUNCE 21
+#define NET_F_MQ             22
+#define NET_F_CTRL_MAC_ADDR  23
+#define NET_F_HASH_REPORT    57
+#define NET_F_RSS            60
+#define NET_F_SPEED_DUPLEX   63
+
+#define NET_FEATURE(bit) (UINT64_C(1) << NET_F_##bit)
 
 static inline bool feature_is_set(uint64_t features, unsigned bit)
 {

@@ -36,9 +36,9 @@ void transmitq_give_back(struct shunt_virtqueue *queue, struct burst *burst);
 
 /*
  * Copies the frames of the mask into the driver's buffers and shows them to it. Each frame ends up in `tx`
- * as a packet or as a drop.
+ * as a packet or as a drop, but for those that are returned: they wait for the guest's IOMMU.
  */
-void receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *format,
-                   struct burst *burst, burst_mask which, struct counters *tx);
+burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *format,
+                         struct burst *burst, burst_mask which, struct counters *tx);
 
 #endif

@@ -22,35 +22,42 @@ struct reservation {
 struct taker {
     struct shunt_virtqueue *queue;
     struct iovec *room;
+    struct used_chain *used;
     unsigned num_room;
-    unsigned available; /* chains that are left */
+    unsigned num_used;
 };
 
-/* Takes one buffer. Its writable bytes; 0: none is there; -EPROTO or -ENOBUFS. */
-static int64_t take_buffer(struct taker *taker, uint16_t *head)
+/* Fetches a buffer, looking again for new ones when those that were seen are used up. */
+static ALWAYS_INLINE int fetch_buffer(struct taker *taker, enum ring_format format,
+                                      struct shunt_chain *chain)
+{
+    int result;
+
+    do
+        result = virtqueue_fetch(taker->queue, format, chain, &taker->room[taker->num_room],
+                                 BURST_MAX_SEGMENTS - taker->num_room);
+    while (result == 0 && virtqueue_available(taker->queue, format, BURST_MAX_FRAMES) > 0);
+    return result;
+}
+
+/* Takes one buffer. Its writable bytes; 0: none is there; or as virtqueue_fetch(). */
+static ALWAYS_INLINE int64_t take_buffer(struct taker *taker, enum ring_format format)
 {
     struct shunt_chain chain;
     struct iovec *room = &taker->room[taker->num_room];
-    int result;
+    int result = fetch_buffer(taker, format, &chain);
 
-    if (taker->available == 0) {
-        taker->available = virtqueue_available(taker->queue, BURST_MAX_FRAMES);
-        if (taker->available == 0)
-            return taker->queue->fault == FAULT_NONE ? 0 : -EPROTO;
-    }
-    result = virtqueue_fetch(taker->queue, &chain, room, BURST_MAX_SEGMENTS - taker->num_room);
-    if (__builtin_expect(result < 0, 0))
-        return result;
-    taker->available--;
+    if (__builtin_expect(result <= 0, 0))
+        return result < 0 || taker->queue->is_running ? result : -EPROTO;
     if (__builtin_expect(chain.num_writable == 0, 0)) {
-        virtqueue_break(taker->queue, FAULT_NOT_WRITABLE, chain.head);
+        virtqueue_break(taker->queue, FAULT_NOT_WRITABLE, chain.id);
         return -EPROTO;
     }
     /* A receive buffer has nothing for us to read: what is readable is passed over. */
     for (unsigned i = 0; i < chain.num_writable && chain.num_readable > 0; i++)
         room[i] = room[i + chain.num_readable];
     taker->num_room += chain.num_writable;
-    *head = chain.head;
+    taker->used[taker->num_used++] = chain_used(&chain, chain.writable_len);
     return chain.writable_len;
 }
 
@@ -62,6 +69,8 @@ static enum drop why_no_room(const struct taker *taker, int64_t result, unsigned
 {
     if (result == -EPROTO)
         return DROP_PORT_DOWN;
+    if (result == -EAGAIN)
+        return DROP_IOTLB_MISS;
     if (result > 0)
         return DROP_TOO_BIG;
     if (result == -ENOBUFS || num_buffers == taker->queue->size)
@@ -69,39 +78,43 @@ static enum drop why_no_room(const struct taker *taker, int64_t result, unsigned
     return DROP_RING_FULL;
 }
 
+/* After these the others of the burst do not go either: order counts for more than one that might fit. */
+static bool ends_burst(enum drop drop)
+{
+    return drop == DROP_RING_FULL || drop == DROP_PORT_DOWN;
+}
+
 /*
- * Takes as many buffers as the frame needs and marks them used, or takes none and says why. With
- * mergeable buffers a frame fills one after the other; without them it must fit into one (5.1.6.4).
+ * Takes as many buffers as the frame needs, or takes none and says why. With mergeable buffers a frame
+ * fills one after the other; without them it must fit into one (5.1.6.4).
  */
-static enum drop reserve(struct taker *taker, const struct net_format *format,
-                         struct reservation *reservation)
+static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format format,
+                                       const struct net_format *net,
+                                       struct reservation *reservation)
 {
     struct virtqueue_cursor start = virtqueue_cursor(taker->queue);
-    unsigned first_room = taker->num_room, num_buffers = 0;
-    uint32_t left = format->header_bytes + reservation->frame->len;
+    unsigned first_room = taker->num_room, first_used = taker->num_used, num_buffers = 0;
+    uint32_t left = net->header_bytes + reservation->frame->len;
     int64_t len;
 
     reservation->room = &taker->room[first_room];
     for (;;) {
-        uint16_t head = 0;
-
-        len = num_buffers < taker->queue->size ? take_buffer(taker, &head) : 0;
+        len = num_buffers < taker->queue->size ? take_buffer(taker, format) : 0;
         if (len <= 0)
             break;
         num_buffers++;
         if (len >= left) {
-            virtqueue_return(taker->queue, head, left);
+            taker->used[taker->num_used - 1].len = left;
             reservation->num_buffers = (uint16_t)num_buffers;
             return DROP_NUM;
         }
-        if (!format->is_mergeable)
+        if (!net->is_mergeable)
             break;
-        virtqueue_return(taker->queue, head, (uint32_t)len);
         left -= (uint32_t)len;
     }
     virtqueue_rewind(taker->queue, start);
     taker->num_room = first_room;
-    taker->available = 0; /* what was counted is to be counted again from the start */
+    taker->num_used = first_used;
     return why_no_room(taker, len, num_buffers);
 }
 
@@ -112,7 +125,11 @@ static enum drop reserve(struct taker *taker, const struct net_format *format,
 static void fill(const struct reservation *reservation, const struct net_format *format)
 {
     const struct frame *frame = reservation->frame;
-    struct net_header header = {.num_buffers = reservation->num_buffers};
+    struct net_header header = {
+        .num_buffers = reservation->num_buffers,
+        .hash_value = frame->hash,
+        .hash_report = frame->hash_report,
+    };
     struct segment_cursor to = segment_start(reservation->room);
     struct segment_cursor from = segment_start(frame->segments);
 
@@ -122,39 +139,81 @@ static void fill(const struct reservation *reservation, const struct net_format 
     segment_copy(&to, &from, frame->len - ETHERNET_HEADER_BYTES);
 }
 
-void receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *format,
-                   struct burst *burst, burst_mask which, struct counters *tx)
+/* The first pass. How many of the frames found room; `*waiting` are those that can find none yet. */
+static ALWAYS_INLINE unsigned reserve_all(struct taker *taker, enum ring_format format,
+                                          const struct net_format *net, const struct burst *burst,
+                                          burst_mask which, struct reservation *reservations,
+                                          burst_mask *waiting, struct counters *tx)
 {
-    struct reservation reservations[BURST_MAX_FRAMES];
-    struct taker taker = {.queue = queue, .room = burst->room};
     unsigned num = 0;
-    uint64_t bytes = 0;
 
+    virtqueue_available(taker->queue, format, (unsigned)__builtin_popcountll(which));
     while (which) {
         struct reservation *reservation = &reservations[num];
+        burst_mask left = which;
         enum drop drop;
 
         reservation->frame = &burst->frames[burst_next(&which)];
-        drop = reserve(&taker, format, reservation);
+        drop = reserve(taker, format, net, reservation);
         if (__builtin_expect(drop == DROP_NUM, 1)) {
             __builtin_prefetch(reservation->room->iov_base, 1);
             num++;
             continue;
         }
+        if (drop == DROP_IOTLB_MISS) {
+            *waiting = left;
+            break;
+        }
         counter_add(&tx->drops[drop], 1);
-        if (drop == DROP_RING_FULL || drop == DROP_PORT_DOWN) {
-            /* Nor do the others go: order counts for more than a small frame that might fit. */
+        if (ends_burst(drop)) {
             counter_add(&tx->drops[drop], (unsigned)__builtin_popcountll(which));
             break;
         }
     }
+    return num;
+}
+
+static unsigned reserve_split(struct taker *taker, const struct net_format *net,
+                              const struct burst *burst, burst_mask which,
+                              struct reservation *reservations, burst_mask *waiting,
+                              struct counters *tx)
+{
+    return reserve_all(taker, RING_SPLIT, net, burst, which, reservations, waiting, tx);
+}
+
+static unsigned reserve_packed(struct taker *taker, const struct net_format *net,
+                               const struct burst *burst, burst_mask which,
+                               struct reservation *reservations, burst_mask *waiting,
+                               struct counters *tx)
+{
+    return reserve_all(taker, RING_PACKED, net, burst, which, reservations, waiting, tx);
+}
+
+burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *net,
+                         struct burst *burst, burst_mask which, struct counters *tx)
+{
+    struct reservation reservations[BURST_MAX_FRAMES];
+    struct taker taker = {.queue = queue, .room = burst->room, .used = burst->used};
+    burst_mask waiting = 0;
+    uint64_t bytes = 0;
+    unsigned num = queue->format == RING_PACKED
+                       ? reserve_packed(&taker, net, burst, which, reservations, &waiting, tx)
+                       : reserve_split(&taker, net, burst, which, reservations, &waiting, tx);
+
     for (unsigned i = 0; i < num; i++) {
-        fill(&reservations[i], format);
-        bytes += reservations[i].frame->len;
+        const struct reservation *reservation = &reservations[i];
+
+        fill(reservation, net);
+        bytes += reservation->frame->len;
+        if (__builtin_expect(queue->is_logging, 0))
+            virtqueue_mark_pieces(queue, reservation->room,
+                                  net->header_bytes + reservation->frame->len);
     }
     if (num == 0)
-        return;
+        return waiting;
     counter_add(&tx->packets, num);
     counter_add(&tx->bytes, bytes);
-    virtqueue_publish(queue);
+    virtqueue_return(queue, queue->format, taker.used, taker.num_used);
+    virtqueue_publish(queue, queue->format);
+    return waiting;
 }

@@ -26,34 +26,49 @@ struct gathered {
     uint32_t len; /* the virtio-net header included */
 };
 
-static unsigned gather(struct shunt_virtqueue *queue, struct burst *burst,
-                       struct gathered gathered[BURST_MAX_FRAMES], struct counters *rx)
+static ALWAYS_INLINE unsigned gather(struct shunt_virtqueue *queue, enum ring_format format,
+                                     struct burst *burst,
+                                     struct gathered gathered[BURST_MAX_FRAMES],
+                                     struct counters *rx)
 {
-    unsigned available = virtqueue_available(queue, BURST_MAX_FRAMES);
+    unsigned available = virtqueue_available(queue, format, BURST_MAX_FRAMES);
     unsigned num = 0, num_segments = 0;
 
     burst->num_chains = 0;
     while (burst->num_chains < available) {
         struct iovec *segments = &burst->segments[num_segments];
         struct shunt_chain chain;
-        int result = virtqueue_fetch(queue, &chain, segments, BURST_MAX_SEGMENTS - num_segments);
+        int result = virtqueue_fetch(queue, format, &chain, segments,
+                                     BURST_MAX_SEGMENTS - num_segments);
 
         if (__builtin_expect(result == -ENOBUFS && burst->num_chains == 0, 0)) {
             /* More pieces than the largest ring can have: nobody can carry such a frame. */
-            burst->heads[burst->num_chains++] = virtqueue_skip(queue);
+            burst->chains[burst->num_chains++] = virtqueue_skip(queue, format);
             counter_add(&rx->drops[DROP_OVERSIZE], 1);
             counter_add(&rx->packets, 1);
             break;
         }
-        if (__builtin_expect(result < 0, 0))
-            break; /* broken, or the rest of the chains wait for the next burst */
-        burst->heads[burst->num_chains++] = chain.head;
+        if (__builtin_expect(result <= 0, 0))
+            break; /* no more, broken, or the rest of the chains wait for the next burst */
+        burst->chains[burst->num_chains++] = chain_used(&chain, 0);
         if (chain.num_readable > 0)
             __builtin_prefetch(segments[0].iov_base);
         gathered[num++] = (struct gathered){segments, chain.num_readable, chain.readable_len};
         num_segments += chain.num_readable;
     }
     return num;
+}
+
+static unsigned gather_split(struct shunt_virtqueue *queue, struct burst *burst,
+                             struct gathered *gathered, struct counters *rx)
+{
+    return gather(queue, RING_SPLIT, burst, gathered, rx);
+}
+
+static unsigned gather_packed(struct shunt_virtqueue *queue, struct burst *burst,
+                              struct gathered *gathered, struct counters *rx)
+{
+    return gather(queue, RING_PACKED, burst, gathered, rx);
 }
 
 /* The offload that a frame asks for: none was negotiated, so none may be asked for. */
@@ -105,7 +120,8 @@ unsigned transmitq_lend(struct shunt_virtqueue *queue, const struct net_format *
                         struct burst *burst, struct counters *rx)
 {
     struct gathered gathered[BURST_MAX_FRAMES];
-    unsigned num = gather(queue, burst, gathered, rx);
+    unsigned num = queue->format == RING_PACKED ? gather_packed(queue, burst, gathered, rx)
+                                                : gather_split(queue, burst, gathered, rx);
     uint64_t bytes = 0;
 
     burst->num = 0;
@@ -132,10 +148,9 @@ unsigned transmitq_lend(struct shunt_virtqueue *queue, const struct net_format *
 
 void transmitq_give_back(struct shunt_virtqueue *queue, struct burst *burst)
 {
-    if (burst->num_chains == 0 || !virtqueue_is_usable(queue))
+    if (burst->num_chains == 0 || !queue->is_running)
         return;
-    for (unsigned i = 0; i < burst->num_chains; i++)
-        virtqueue_return(queue, burst->heads[i], 0);
+    virtqueue_return(queue, queue->format, burst->chains, burst->num_chains);
     burst->num_chains = 0;
-    virtqueue_publish(queue);
+    virtqueue_publish(queue, queue->format);
 }

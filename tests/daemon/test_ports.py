@@ -25,7 +25,7 @@ def test_types(folder):
     expect_equal((options["queues"]["kind"], options["queues"]["min"], options["queues"]["max"],
                   options["queues"]["default"]), ("number", 1, 128, "1"))
     expect(options["socket"]["required"], "socket is not required")
-    expect_equal(options["mode"]["choices"], ["server"])
+    expect_equal(options["mode"]["choices"], ["server", "client"])
 
 
 def test_add_and_show(folder):
@@ -115,6 +115,19 @@ def test_change_of_socket_fails(folder):
     expect(not path.exists(), "the old socket is left")
     with Frontend(folder / "new.sock"):
         pass
+
+
+def test_link(folder):
+    """The link of a port is set down and up, and the guest stays connected."""
+    shuntd = Shuntd(folder)
+    path = shuntd.add_guest("vm1")
+    with Frontend(path) as guest:
+        for link in "down", "up", "down":
+            steps = shuntd.call("port.set", name="vm1", link=link, dry_run=True)
+            expect_equal(steps, {"steps": [f"set port vm1 (link {link})"]})
+            port = shuntd.call("port.set", name="vm1", link=link)
+            expect_equal(port["link"], link)
+            guest.expect_alive()
 
 
 def test_change_of_type(folder):

@@ -22,12 +22,12 @@ def die_with_parent(parent):
 
 
 def spawn(command, log, *, pass_fds=(), outlive_us=False):
-    """Starts a program whose output goes to the file `log`.
+    """Starts a program whose output goes to the end of the file `log`.
 
     It gets a session of its own, so that Ctrl-C reaches only us, and we end our children in order.
     The kernel ties a child to the thread that started it: call this from the main thread.
     """
-    with open(log, "wb") as output:
+    with open(log, "ab") as output:
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,

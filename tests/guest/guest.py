@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A Linux guest under QEMU, with one virtio network card on a vhost-user socket.
 
-QEMU is the client of that socket. A guest is an emulated machine that a test may treat as badly as
-a user treats a real one: reboot it, take its driver away, or kill it.
+A guest is an emulated machine that a test may treat as badly as a user treats a real one: reboot it,
+take its driver away, plug memory, move it to another QEMU, or kill it.
 """
 
 import itertools
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import child
 import image
 from agent import Agent, AgentError
+from monitor import Monitor, MonitorError
 
 QEMU = "qemu-system-x86_64"
 
@@ -23,6 +24,11 @@ MEMORY = {
     "private": ["-object", "memory-backend-memfd,id=memory,size={size},share=off"],
     "unnamed": [],  # QEMU's own: no file that it could hand to the switch
 }
+
+
+# What the guest stops using is told to the switch by address translation services (ATS). A card has
+# them only behind a port: on the root bus QEMU does not make it a PCI Express device.
+IOMMU = ["-device", "intel-iommu,device-iotlb=on", "-device", "pcie-root-port,id=root-port"]
 
 
 class GuestError(Exception):
@@ -42,16 +48,21 @@ class Hardware:
     cpus: int = 1
     memory: str = "shared"
     memory_size: str = "192M"
+    dimms: int = 0  # how many more memory modules may be plugged
+    iommu: str = ""  # "lazy" or "strict" for a guest whose card is behind an IOMMU
+    listens: bool = False  # whether QEMU is the socket's server
 
     def machine(self, accelerator):
         memory = [word.format(size=self.memory_size) for word in MEMORY[self.memory]]
         backend = ",memory-backend=memory" if memory else ""
+        slots = f",slots={self.dimms},maxmem=8G" if self.dimms else ""
         return [
             "-machine", f"q35{backend}",
             *accelerator.options,
             "-smp", str(self.cpus),
-            "-m", self.memory_size,
+            "-m", self.memory_size + slots,
             *memory,
+            *(IOMMU if self.iommu else []),
         ]
 
     def network(self, accelerator):
@@ -61,9 +72,12 @@ class Hardware:
         card = {"mac": self.mac, "romfile": ""} | accelerator.card | self.card
         if self.queues > 1:
             card["mq"] = "on"
+        if self.iommu:
+            card |= {"bus": "root-port", "iommu_platform": "on", "ats": "on", "disable-legacy": "on"}
         properties = "".join(f",{name}={value}" for name, value in card.items())
+        role = "server=on,wait=off" if self.listens else "reconnect=1"
         return [
-            "-chardev", f"socket,id=switch,path={self.socket},reconnect=1",
+            "-chardev", f"socket,id=switch,path={self.socket},{role}",
             "-netdev", f"vhost-user,id=net,chardev=switch,queues={self.queues}",
             "-device", f"virtio-net-pci,netdev=net{properties}",
         ]
@@ -73,19 +87,25 @@ class Hardware:
         words = [f"guest_name={name}"]
         if self.socket:
             words += [f"guest_address={self.address}/24", f"guest_mtu={self.mtu}"]
+        if self.iommu:
+            words += ["intel_iommu=on", f"iommu.strict={int(self.iommu == 'strict')}"]
         return words
 
 
 class Guest:
     BOOT_TIMEOUT = 60  # emulated guests boot in 3 s; a busy machine may take a multiple of that
 
-    def __init__(self, name, folder, accelerator, hardware=None, *, outlive_us=False):
+    def __init__(self, name, folder, accelerator, hardware=None, *, outlive_us=False, life=0):
         self.name = name
+        self.folder = Path(folder)
         self.hardware = hardware or Hardware()
         self.accelerator = accelerator
-        self.log = Path(folder) / f"{name}.log"  # QEMU's own words
-        self.console = Path(folder) / f"{name}.console"  # a socket: the guest's shell
-        self.transcript = Path(folder) / f"{name}.transcript"  # all that the console has shown
+        self.life = life  # how often it has migrated; each time it has another QEMU
+        label = f"{name}-{life}" if life else name
+        self.log = self.folder / f"{label}.log"  # QEMU's own words
+        self.console = self.folder / f"{label}.console"  # a socket: the guest's shell
+        self.transcript = self.folder / f"{label}.transcript"  # all that the console has shown
+        self.monitor = Monitor(self.folder / f"{label}.monitor")
         self.outlive_us = outlive_us
         self.process = None
         self.agent = None
@@ -115,7 +135,9 @@ class Guest:
             "-device", "isa-serial,chardev=console",
             "-chardev", f"socket,id=agent,fd={agent_fd}",
             "-device", "isa-serial,chardev=agent",
+            "-qmp", f"unix:{self.monitor.path},server=on,wait=off",
             *self.hardware.network(self.accelerator),
+            *(["-incoming", "defer"] if self.life else []),
         ]
 
     # --- Its life
@@ -164,6 +186,22 @@ class Guest:
             child.end(self.process, signal_number)
         if self.agent:
             self.agent.close()
+        self.monitor.close()
+
+    # --- Another QEMU for it
+
+    def next_life(self, socket):
+        """A QEMU on another port's socket that waits for this guest to come over."""
+        return Guest(self.name, self.folder, self.accelerator,
+                     replace(self.hardware, socket=socket), outlive_us=self.outlive_us,
+                     life=self.life + 1)
+
+    def move_into(self, other):
+        """The guest now runs in the QEMU of `other`; the one that it came from is ended."""
+        self.end(signal.SIGTERM)
+        numbers = self.numbers
+        vars(self).update(vars(other))
+        self.numbers = numbers
 
     @property
     def is_running(self):
@@ -189,6 +227,13 @@ class Guest:
             return question(*details)
         except AgentError as error:
             raise GuestError(f"{self.name} {error}") from None
+
+    def tell_qemu(self, command, **arguments):
+        """A command for QEMU's monitor; returns its answer."""
+        try:
+            return self.monitor.ask(command, **arguments)
+        except MonitorError as error:
+            raise GuestError(f"{self.name}: {error}") from None
 
 
 class Job:

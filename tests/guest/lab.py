@@ -5,22 +5,22 @@ import contextlib
 
 import accelerator
 from guest import Guest, Hardware
+from suite import expect
 from switch import Switch
 
 LOG_LINES = 12
 
 
-class Failure(Exception):
-    """What a test found wrong, in one line."""
+def long_form(test):
+    """Marks a test that does something again and again, and more often in a soak."""
+    test.has_long_form = True
+    return test
 
 
-class Skip(Exception):
-    """Why a test cannot run here, in one line."""
-
-
-def expect(condition, otherwise):
-    if not condition:
-        raise Failure(otherwise)
+def port_options(hardware):
+    """What a port needs for a guest beside its socket."""
+    options = {"queues": hardware.queues} if hardware.queues > 1 else {}
+    return options | ({"mode": "client"} if hardware.listens else {})
 
 
 class Lab:
@@ -30,7 +30,8 @@ class Lab:
     hardware on the same bridge. After a failure all is thrown away, and the next test starts anew.
     """
 
-    def __init__(self):
+    def __init__(self, is_long=False):
+        self.is_long = is_long
         self.accelerator = accelerator.choose()
         self.running_switch = None
         self.running_guests = {}
@@ -54,21 +55,29 @@ class Lab:
         """Something to print below the test's line, as a figure."""
         self.remarks.append(text)
 
+    def times(self, short, long):
+        """How often to do what is done again and again."""
+        return range(long if self.is_long else short)
+
     # --- Guests
 
-    def guests(self, *names, bridge="br0", **hardware):
+    def guests(self, *names, **place):
         """Guests with this hardware on this bridge; those that are not there boot side by side."""
-        absent = [name for name in names if not self.has(name, bridge, **hardware)]
-        for guest in [self.place(name, bridge, **hardware) for name in absent]:
+        return self.crowd({name: place for name in names})
+
+    def crowd(self, wanted):
+        """Guests by name, each with hardware of its own."""
+        absent = [name for name, place in wanted.items() if not self.has(name, **place)]
+        for guest in [self.place(name, **wanted[name]) for name in absent]:
             guest.wait_ready()
-        for name in names:
+        for name in wanted:
             self.switch.wait_for_port(name)
-        return [self.running_guests[name] for name in names]
+        return [self.running_guests[name] for name in wanted]
 
     def guest(self, name, **wanted):
         return self.guests(name, **wanted)[0]
 
-    def has(self, name, bridge, **hardware):
+    def has(self, name, bridge="br0", **hardware):
         guest = self.running_guests.get(name)
         return (guest is not None and guest.is_running and self.bridges[name] == bridge
                 and guest.hardware == self.hardware(name, **hardware))
@@ -82,9 +91,13 @@ class Lab:
         """Puts a new port there and turns a new guest on, instead of what bore that name."""
         self.remove(name)
         wanted = self.hardware(name, **hardware)
-        self.switch.add_port(name, bridge, wanted.queues)
+        self.add_port(name, wanted, bridge)
         self.bridges[name] = bridge
         return self.turn_on(name, wanted)
+
+    def add_port(self, name, hardware, bridge="br0"):
+        """A port for a guest with this hardware."""
+        self.switch.add_port(name, bridge, **port_options(hardware))
 
     def turn_on(self, name, hardware):
         """Turns a guest on at a port that is there."""

@@ -3,6 +3,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -56,6 +57,7 @@ class Switch:
         self.folder = Path(folder or self.temporary.name)
         self.control = self.folder / "control.sock"
         self.log = self.folder / "shuntd.log"
+        self.config = self.folder / "shunt.yaml"
         self.outlive_us = outlive_us
         self.process = None
 
@@ -68,7 +70,8 @@ class Switch:
     # --- Its life
 
     def command(self):
-        return [str(BUILD / "shuntd"), "--control", str(self.control)]
+        config = ["--config", str(self.config)] if self.config.exists() else []
+        return [str(BUILD / "shuntd"), "--control", str(self.control), *config]
 
     def start(self):
         try:
@@ -117,6 +120,24 @@ class Switch:
             self.process.wait()
             self.process = None
 
+    def save(self):
+        """Writes down what is configured, so that a restart or a reload finds it."""
+        self.config.write_text(self.ctl("config", "show"), encoding="utf-8")
+
+    def reload(self):
+        """Has it read again what was saved; waits until it says that it is done."""
+        before = self.log_lines("is applied")
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + self.ANSWER_TIMEOUT
+        while self.log_lines("is applied") == before:
+            self.check()
+            if time.monotonic() > deadline:
+                raise SwitchError("shuntd has not reloaded: " + self.log_lines("")[-1])
+            time.sleep(0.01)
+
+    def log_lines(self, text):
+        return [line for line in self.log.read_text(errors="replace").splitlines() if text in line]
+
     # --- Its command line
 
     def ctl_command(self, *words):
@@ -142,10 +163,10 @@ class Switch:
     def socket(self, port):
         return self.folder / f"{port}.sock"
 
-    def add_port(self, port, bridge="br0", queues=1):
-        queues = () if queues == 1 else ("queues", queues)
+    def add_port(self, port, bridge="br0", **options):
+        words = (word for option in options.items() for word in option)
         self.ctl("port", "add", port, "type", "vhost-user", "socket", self.socket(port),
-                 "bridge", bridge, *queues)
+                 "bridge", bridge, *words)
 
     def remove_port(self, port):
         self.ctl("port", "del", port)

@@ -1,11 +1,62 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests whose virtio driver has less, or more, than the usual one."""
+"""Guests whose virtio driver has less, or more, than the usual one, each talking to another such."""
 
-from lab import expect
-from traffic import ping, transfer
+from typing import NamedTuple
+
+from stream import check_content
+from suite import expect
+from traffic import ping
 
 # The numbers of feature bits, as VIRTIO 1.3 defines them (5.1.3 and 6).
-MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1 = 15, 28, 29, 32
+MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1, RING_PACKED = 15, 28, 29, 32, 34
+USUAL = {MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1}
+
+
+class Driver(NamedTuple):
+    card: dict
+    lacks: set = frozenset()  # of the usual features
+    is_packed: bool = False
+
+    @property
+    def has(self):
+        return (USUAL | ({RING_PACKED} if self.is_packed else set())) - self.lacks
+
+    @property
+    def lacks_all(self):
+        return self.lacks | (set() if self.is_packed else {RING_PACKED})
+
+
+def packed(driver):
+    return Driver(driver.card | {"packed": "on"}, driver.lacks, is_packed=True)
+
+
+LEGACY = {"disable-modern": "on"}
+UNMERGED = {"mrg_rxbuf": "off"}
+BARE = UNMERGED | {"event_idx": "off", "indirect_desc": "off"}
+
+DRIVERS = {
+    "usual": Driver({}),
+    "legacy": Driver(LEGACY, {VERSION_1}),
+    "legacy-unmerged": Driver(LEGACY | UNMERGED, {VERSION_1, MRG_RXBUF}),
+    "legacy-bare": Driver(LEGACY | BARE, USUAL),
+    "unmerged": Driver(UNMERGED, {MRG_RXBUF}),
+    "no-event-idx": Driver({"event_idx": "off"}, {EVENT_IDX}),
+    "no-indirect": Driver({"indirect_desc": "off"}, {INDIRECT_DESC}),
+    "bare": Driver(BARE, USUAL - {VERSION_1}),
+}
+DRIVERS |= {f"packed-{name}": packed(driver) for name, driver in DRIVERS.items()
+            if "legacy" not in name}
+
+# Each driver at least once, and each test boots only two guests.
+PAIRS = (
+    ("usual", "packed-usual"),
+    ("legacy", "packed-no-indirect"),
+    ("legacy-unmerged", "packed-no-event-idx"),
+    ("legacy-bare", "packed-bare"),
+    ("unmerged", "packed-unmerged"),
+    ("no-event-idx", "no-indirect"),
+    ("bare", "packed-usual"),
+)
 
 
 def features(guest):
@@ -14,61 +65,36 @@ def features(guest):
     return {number for number, bit in enumerate(bits) if bit == "1"}
 
 
-def check_talk(lab, vm1, vm2, streams=1):
-    """Small and full frames and TCP, in both directions."""
+def check_features(guest, driver):
+    agreed = features(guest)
+    missing, odd = driver.has - agreed, driver.lacks_all & agreed
+    expect(not missing, f"{guest.name}: features that were not agreed on: {sorted(missing)}")
+    expect(not odd, f"{guest.name}: the driver uses these features all the same: {sorted(odd)}")
+
+
+def check_talk(lab, vm1, vm2):
+    """Small and full frames and content by TCP, in both directions."""
     with lab.balanced():
         for source, target in (vm1, vm2), (vm2, vm1):
             ping(source, target)
             ping(source, target, size=1472)
-            transfer(source, target, seconds=2, streams=streams)
+            check_content(source, target)
 
 
-def check_without(lab, feature, **card):
-    """A guest with a card that lacks a feature talks with one that has it."""
-    vm1 = lab.guest("vm1")
-    vm2 = lab.guest("vm2", card=card)
-    expect(feature not in features(vm2), f"the driver uses feature {feature} all the same")
-    check_talk(lab, vm1, vm2)
+def pair_test(first, second):
+    drivers = DRIVERS[first], DRIVERS[second]
+
+    def test(lab):
+        names = "vm1", "vm2"
+        guests = lab.crowd({name: {"card": driver.card} for name, driver in zip(names, drivers)})
+        for guest, driver in zip(guests, drivers):
+            check_features(guest, driver)
+        check_talk(lab, *guests)
+
+    test.__doc__ = f"a driver `{first}` talks with `{second}`"
+    return test
 
 
-def test_modern_driver(lab):
-    """the usual driver finds all that makes a ring fast"""
-    vm1 = lab.guest("vm1")
-    missing = {MRG_RXBUF, INDIRECT_DESC, EVENT_IDX, VERSION_1} - features(vm1)
-    expect(not missing, f"features that were not agreed on: {sorted(missing)}")
-
-
-def test_legacy_driver(lab):
-    """a driver from before VIRTIO 1.0 with a net header of 10 bytes (and mrg_rxbuf=off)"""
-    check_without(lab, VERSION_1, **{"disable-modern": "on", "mrg_rxbuf": "off"})
-
-
-def test_legacy_driver_mergeable(lab):
-    """a driver from before VIRTIO 1.0 with mergeable buffers (disable-modern=on)"""
-    check_without(lab, VERSION_1, **{"disable-modern": "on"})
-
-
-def test_without_mergeable_buffers(lab):
-    """a driver whose receive buffers each hold a whole frame (mrg_rxbuf=off)"""
-    check_without(lab, MRG_RXBUF, mrg_rxbuf="off")
-
-
-def test_without_event_idx(lab):
-    """a driver that suppresses notifications by flags (event_idx=off)"""
-    check_without(lab, EVENT_IDX, event_idx="off")
-
-
-def test_without_indirect_descriptors(lab):
-    """a driver that chains descriptors in the ring itself (indirect_desc=off)"""
-    check_without(lab, INDIRECT_DESC, indirect_desc="off")
-
-
-def test_two_queue_pairs(lab):
-    """a guest with two processors uses two queue pairs"""
-    vm1 = lab.guest("vm1")
-    vm2 = lab.guest("vm2", queues=2, cpus=2)
-    used = int(vm2.run("ls -d /sys/class/net/eth0/queues/tx-* | wc -l"))
-    expect(used == 2, f"the guest uses {used} queue pairs")
-    offered = lab.switch.port("vm2")["queues"]
-    expect(offered == 2, f"the port has {offered} queue pairs")
-    check_talk(lab, vm1, vm2, streams=4)
+def tests():
+    for first, second in PAIRS:
+        yield f"{first}-and-{second}", pair_test(first, second)

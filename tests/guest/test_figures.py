@@ -4,8 +4,8 @@
 import statistics
 import time
 
-from lab import Skip
 from place import BUILD
+from suite import Skip
 from switch import Switch
 
 STARTS = 9

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guests whose memory the switch cannot see. Such a guest has no network; nobody else minds."""
 
-from lab import expect
+from suite import expect
 from traffic import ping, try_ping, undisturbed
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Ports come and go under traffic, and bridges keep to themselves."""
 
-from lab import expect
+from suite import expect
 from traffic import ping, try_ping, undisturbed, wait_for_ping
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two guests talk: small and large pings, and TCP."""
 
-from lab import expect
+from suite import expect
 from traffic import Transfer, ping, transfer
 
 JUMBO_MTU = 9000

@@ -131,6 +131,26 @@ def undisturbed(source, target, seconds):
         raise TrafficError(f"{stream}: nothing arrived for {gap:.2f} s")
 
 
+class Beat:
+    """Pings in the background, twenty a second, that tell how long nothing came through."""
+
+    INTERVAL = 0.05
+
+    def __init__(self, source, target):
+        self.source, self.name = source, f"pings from {source.name} to {target.name}"
+        self.job = source.launch(f"exec ping -i {self.INTERVAL} {target.address}")
+
+    def finish(self):
+        """Ends it and returns the Pings and the longest time, in seconds, without an answer."""
+        self.source.run("killall -INT ping")
+        output = self.job.wait()
+        answers = re.findall(r"seq=(\d+) .*time=([\d.]+) ms", output)
+        times = sorted(int(number) * self.INTERVAL + float(ms) / 1000 for number, ms in answers)
+        if len(times) < 2:
+            raise TrafficError(f"{self.name}: {len(times)} were answered")
+        return parse_pings(output), max(later - sooner for sooner, later in zip(times, times[1:]))
+
+
 def start_pings(source, target, seconds):
     """Pings in the background, ten a second, that a test may disturb; returns the Job."""
     return source.launch(ping_command(target, seconds * 10, interval=0.1))

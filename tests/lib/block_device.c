@@ -137,7 +137,8 @@ static unsigned serve_burst(struct block_device *device, struct shunt_virtqueue 
            shunt_virtqueue_pop(queue, &requests[num].chain, requests[num].iov, MAX_PIECES) > 0)
         num++;
     for (unsigned i = num; i-- > 0;)
-        shunt_virtqueue_push(queue, &requests[i].chain, serve(device, &requests[i]));
+        shunt_virtqueue_push(queue, &requests[i].chain, requests[i].iov,
+                             serve(device, &requests[i]));
     shunt_virtqueue_publish(queue);
     shunt_virtqueue_unlock(queue);
     return num;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lib/device.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,61 @@ static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len
     return device->config_result;
 }
 
+static void on_announce(void *ctx, const uint8_t mac[6])
+{
+    struct device *device = ctx;
+
+    device->num_announced++;
+    memcpy(device->announced, mac, sizeof(device->announced));
+}
+
+static int on_mtu(void *ctx, uint16_t mtu)
+{
+    struct device *device = ctx;
+
+    device->mtu = mtu;
+    return device->mtu_result;
+}
+
+static int save_state(void *ctx, void **data, size_t *len)
+{
+    const struct device *device = ctx;
+
+    if (device->state_result < 0 || device->state_len == 0)
+        return device->state_result;
+    *data = malloc(device->state_len);
+    if (!*data)
+        return -ENOMEM;
+    memcpy(*data, device->state, device->state_len);
+    *len = device->state_len;
+    return 0;
+}
+
+static int load_state(void *ctx, const void *data, size_t len)
+{
+    struct device *device = ctx;
+
+    device->num_loaded++;
+    device->loaded_len = len;
+    if (device->loaded)
+        memcpy(device->loaded, data, len);
+    return device->state_result;
+}
+
+static void on_reset(void *ctx)
+{
+    struct device *device = ctx;
+
+    device->num_resets++;
+}
+
+static void on_kicked(void *ctx, unsigned idx)
+{
+    struct device *device = ctx;
+
+    device->num_kicked[idx]++;
+}
+
 static const struct shunt_backend_ops ops = {
     .connected = on_connected,
     .disconnected = on_disconnected,
@@ -60,13 +116,21 @@ static const struct shunt_backend_ops ops = {
     .queue_changed = on_queue,
     .get_config = get_config,
     .set_config = set_config,
+    .announce = on_announce,
+    .set_mtu = on_mtu,
+    .save_state = save_state,
+    .load_state = load_state,
+    .reset = on_reset,
+    .kicked = on_kicked,
 };
 
-void device_create(struct device *device, unsigned num_virtqueues)
+static void make_backend(struct device *device, unsigned num_virtqueues, bool is_client, int fd)
 {
     struct shunt_backend_config config = {
         .name = "device",
-        .socket_path = device->path,
+        .socket_path = fd < 0 ? device->path : NULL,
+        .fd = fd,
+        .is_client = is_client,
         .features = DEVICE_FEATURE,
         .num_virtqueues = num_virtqueues,
         .queue_num = num_virtqueues / 2,
@@ -74,16 +138,33 @@ void device_create(struct device *device, unsigned num_virtqueues)
     };
     struct shunt_error error;
 
+    if (shunt_backend_create(&config, &ops, device, &device->backend, &error) < 0) {
+        fprintf(stderr, "%s\n", error.text);
+        abort();
+    }
+}
+
+void device_create(struct device *device, unsigned num_virtqueues)
+{
     *device = (struct device){.folder = "/tmp/shunt-device-XXXXXX"};
     if (!mkdtemp(device->folder)) {
         perror(device->folder);
         abort();
     }
     snprintf(device->path, sizeof(device->path), "%s/socket", device->folder);
-    if (shunt_backend_create(&config, &ops, device, &device->backend, &error) < 0) {
-        fprintf(stderr, "%s\n", error.text);
-        abort();
-    }
+    make_backend(device, num_virtqueues, false, -1);
+}
+
+void device_become_client(struct device *device, unsigned num_virtqueues)
+{
+    shunt_backend_destroy(device->backend);
+    make_backend(device, num_virtqueues, true, -1);
+}
+
+void device_become_adopter(struct device *device, unsigned num_virtqueues, int fd)
+{
+    shunt_backend_destroy(device->backend);
+    make_backend(device, num_virtqueues, false, fd);
 }
 
 /* The folder is removed only if nothing was left in it. */
@@ -155,7 +236,7 @@ int device_echo(struct device *device, unsigned idx)
 
     shunt_virtqueue_lock(queue);
     while ((result = shunt_virtqueue_pop(queue, &chain, iov, 64)) > 0) {
-        shunt_virtqueue_push(queue, &chain, copy_chain(&chain, iov));
+        shunt_virtqueue_push(queue, &chain, iov, copy_chain(&chain, iov));
         num++;
     }
     shunt_virtqueue_publish(queue);

@@ -26,11 +26,28 @@ struct device {
     unsigned num_queue_changed[DRIVER_MAX_RINGS];
     uint8_t config[DEVICE_CONFIG_BYTES];
     int config_result; /* what get_config and set_config return */
+    unsigned num_announced;
+    uint8_t announced[6];
+    unsigned mtu;
+    int mtu_result;
+    unsigned num_resets;
+    unsigned num_kicked[DRIVER_MAX_RINGS];
+    /* Its state: what is saved, and what was loaded, in memory of the test's. */
+    const uint8_t *state;
+    uint8_t *loaded;
+    size_t state_len;
+    size_t loaded_len;
+    unsigned num_loaded;
+    int state_result; /* what save_state and load_state return */
 };
 
 /* Fails the test if it cannot. */
 void device_create(struct device *device, unsigned num_virtqueues);
 void device_destroy(struct device *device);
+
+/* Begins anew with a back-end that connects to the path; or that is given a socket, which it takes over. */
+void device_become_client(struct device *device, unsigned num_virtqueues);
+void device_become_adopter(struct device *device, unsigned num_virtqueues, int fd);
 
 /* Lets the driver dispatch the device while it waits. */
 void device_attach(struct device *device, struct driver *driver);

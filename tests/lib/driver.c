@@ -35,7 +35,8 @@ void driver_init(struct driver *driver, unsigned num_rings, uint16_t ring_size,
     };
     area_create(&driver->area, memory_bytes, DRIVER_GUEST_ADDR, DRIVER_USER_ADDR);
     for (unsigned i = 0; i < num_rings; i++) {
-        ring_init(&driver->rings[i], &driver->area, i * ring_stride(ring_size), ring_size);
+        ring_init(&driver->rings[i], &driver->area, i * ring_stride(ring_size), ring_size,
+                  RING_SPLIT);
         driver->kick_fds[i] = must_eventfd();
         driver->call_fds[i] = must_eventfd();
     }
@@ -83,19 +84,45 @@ static int share_memory(struct driver *driver)
     return result;
 }
 
+static void begin_ring(struct driver *driver, unsigned idx, enum ring_format format)
+{
+    ring_fini(&driver->rings[idx]);
+    ring_init(&driver->rings[idx], &driver->area, idx * ring_stride(driver->ring_size),
+              driver->ring_size, format);
+}
+
+void driver_adopt(struct driver *driver, uint64_t features)
+{
+    enum ring_format format = features & RING_FEATURE(PACKED) ? RING_PACKED : RING_SPLIT;
+
+    for (unsigned i = 0; i < driver->num_rings; i++) {
+        if (driver->rings[i].format != format)
+            begin_ring(driver, i, format);
+        driver->rings[i].has_event_idx = features & RING_FEATURE(EVENT_IDX);
+        driver->rings[i].is_in_order = features & RING_FEATURE(IN_ORDER);
+    }
+}
+
 int driver_connect(struct driver *driver, const char *path, uint64_t features,
                    uint64_t protocol_features)
 {
     int result = frontend_open(&driver->frontend, path);
 
-    if (result < 0)
-        return result;
+    return result < 0 ? result : driver_begin(driver, features, protocol_features);
+}
+
+int driver_begin(struct driver *driver, uint64_t features, uint64_t protocol_features)
+{
+    int result;
+
     driver->frontend.idle = driver->idle;
     driver->frontend.idle_ctx = driver->idle_ctx;
     driver->frontend.wants_acks = driver->wants_acks;
     result = frontend_negotiate(&driver->frontend, features, protocol_features);
-    if (result == 0)
-        result = share_memory(driver);
+    if (result < 0)
+        return result;
+    driver_adopt(driver, driver->frontend.features);
+    result = share_memory(driver);
     return result == 0 ? frontend_sync(&driver->frontend) : result;
 }
 
@@ -111,7 +138,7 @@ struct frontend_ring driver_ring(const struct driver *driver, unsigned idx)
 
     return (struct frontend_ring){
         .size = ring->size,
-        .base = ring->last_used,
+        .base = ring_base(ring),
         .descriptor = addresses.descriptor,
         .available = addresses.driver,
         .used = addresses.device,
@@ -122,12 +149,11 @@ struct frontend_ring driver_ring(const struct driver *driver, unsigned idx)
 
 void driver_reset_ring(struct driver *driver, unsigned idx)
 {
-    bool has_event_idx = driver->rings[idx].has_event_idx;
+    struct ring before = driver->rings[idx];
 
-    ring_fini(&driver->rings[idx]);
-    ring_init(&driver->rings[idx], &driver->area, idx * ring_stride(driver->ring_size),
-              driver->ring_size);
-    driver->rings[idx].has_event_idx = has_event_idx;
+    begin_ring(driver, idx, before.format);
+    driver->rings[idx].has_event_idx = before.has_event_idx;
+    driver->rings[idx].is_in_order = before.is_in_order;
 }
 
 int driver_start(struct driver *driver, unsigned idx)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A guest's driver for tests: a front-end with guest memory and split rings in it.
+ * A guest's driver for tests: a front-end with guest memory and rings in it, which have the format and the
+ * abilities that were negotiated.
  *
  *     driver_init(&driver, 2, 256, 1 << 20);          memory and rings, known to nobody yet
  *     driver_connect(&driver, path, features, protocol_features);
@@ -48,10 +49,20 @@ void driver_init(struct driver *driver, unsigned num_rings, uint16_t ring_size,
                  uint64_t memory_bytes);
 void driver_fini(struct driver *driver);
 
-/* Connects, negotiates and shares the memory. */
+/*
+ * Connects, negotiates and shares the memory. Rings that were of another format begin anew; all others stay
+ * as they are, for a device that goes on with them.
+ */
 int driver_connect(struct driver *driver, const char *path, uint64_t features,
                    uint64_t protocol_features);
+
+/* The same on a front-end that is connected already. */
+int driver_begin(struct driver *driver, uint64_t features, uint64_t protocol_features);
+
 void driver_disconnect(struct driver *driver);
+
+/* Rings as after the negotiation of these features, which driver_connect() does by itself. */
+void driver_adopt(struct driver *driver, uint64_t features);
 
 /* The memory as the front-end tells of it, in one region. */
 struct frontend_region driver_region(const struct driver *driver);
@@ -70,7 +81,7 @@ int driver_stop(struct driver *driver, unsigned idx);
 
 void driver_kick(struct driver *driver, unsigned idx);
 
-/* Adds a chain, publishes it, and kicks if the device wants it. Its head, or -1. */
+/* Adds a chain, publishes it, and kicks if the device wants it. Its id, or -1. */
 int driver_add(struct driver *driver, unsigned idx, const struct ring_buffer *buffers,
                unsigned num);
 

@@ -32,15 +32,29 @@ static int64_t now_ms(void)
 
 /* --- The connection --------------------------------------------------------------------------------- */
 
-int frontend_open(struct frontend *frontend, const char *path)
+static int make_address(struct sockaddr_un *address, const char *path)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
 
-    *frontend = (struct frontend){.fd = -1, .timeout_ms = TIMEOUT_MS};
-    if (len >= sizeof(address.sun_path))
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (len >= sizeof(address->sun_path))
         return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, len);
+    memcpy(address->sun_path, path, len);
+    return 0;
+}
+
+void frontend_adopt(struct frontend *frontend, int fd)
+{
+    *frontend = (struct frontend){.fd = fd, .timeout_ms = TIMEOUT_MS};
+}
+
+int frontend_open(struct frontend *frontend, const char *path)
+{
+    struct sockaddr_un address;
+
+    frontend_adopt(frontend, -1);
+    if (make_address(&address, path) < 0)
+        return -ENAMETOOLONG;
     frontend->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (frontend->fd < 0)
         return -errno;
@@ -78,6 +92,38 @@ static int wait_ready(const struct frontend *frontend, short events)
         if (now_ms() >= deadline_ms)
             return -ETIMEDOUT;
     }
+}
+
+int frontend_listen(const char *path)
+{
+    struct sockaddr_un address;
+    int result = make_address(&address, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (result == 0 &&
+        (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0))
+        result = -errno;
+    if (result == 0)
+        return fd;
+    close(fd);
+    return result;
+}
+
+int frontend_accept(struct frontend *frontend, int listener_fd, void (*idle)(void *ctx), void *ctx)
+{
+    int result, fd;
+
+    frontend_adopt(frontend, listener_fd);
+    frontend->idle = idle;
+    frontend->idle_ctx = ctx;
+    result = wait_ready(frontend, POLLIN);
+    fd = result == 0 ? accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+    frontend->fd = fd;
+    if (result < 0)
+        return result;
+    return fd < 0 ? -errno : 0;
 }
 
 /* All of `len` bytes. */
@@ -216,17 +262,88 @@ int frontend_receive(struct frontend *frontend, struct frontend_message *message
     return receive_bytes(frontend, message->payload, header.size);
 }
 
+/* Reads the first byte of what comes next, with which descriptors travel. */
+static int receive_first(struct frontend *frontend, void *byte, int *fd)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {.iov_base = byte, .iov_len = 1};
+    struct msghdr header = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    const struct cmsghdr *found;
+    int result = wait_ready(frontend, POLLIN);
+    ssize_t num;
+
+    if (result < 0)
+        return result;
+    num = recvmsg(frontend->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (num <= 0)
+        return num == 0 || errno == ECONNRESET ? -EPIPE : -errno;
+    found = CMSG_FIRSTHDR(&header);
+    *fd = -1;
+    if (found && found->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(found), sizeof(*fd));
+    return 0;
+}
+
+int frontend_receive_fd(struct frontend *frontend, struct frontend_message *message, int *fd)
+{
+    struct header header;
+    int result = receive_first(frontend, &header, fd);
+
+    if (result == 0)
+        result = receive_bytes(frontend, (uint8_t *)&header + 1, sizeof(header) - 1);
+    if (result < 0)
+        return result;
+    if (header.size > sizeof(message->payload))
+        return -EPROTO;
+    message->request = header.request;
+    message->flags = header.flags;
+    message->size = header.size;
+    return receive_bytes(frontend, message->payload, header.size);
+}
+
+int frontend_open_requests(struct frontend *frontend, struct frontend *requests)
+{
+    int fds[2], result;
+
+    frontend_adopt(requests, -1);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    frontend_adopt(requests, fds[0]);
+    requests->idle = frontend->idle;
+    requests->idle_ctx = frontend->idle_ctx;
+    result = frontend_call(frontend, FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, &fds[1], 1);
+    close(fds[1]);
+    return result;
+}
+
+int frontend_answer(struct frontend *requests, uint32_t request, uint64_t value)
+{
+    return frontend_send(requests, request, FRONTEND_VERSION | FRONTEND_REPLY, sizeof(value),
+                         &value, sizeof(value), NULL, 0);
+}
+
+static int check_answer(uint32_t request, const struct frontend_message *answer)
+{
+    bool is_reply = answer->flags == (FRONTEND_VERSION | FRONTEND_REPLY);
+
+    return answer->request == request && is_reply ? 0 : -EPROTO;
+}
+
 /* The answer to `request`, if it is that. */
 static int receive_answer(struct frontend *frontend, uint32_t request,
                           struct frontend_message *answer)
 {
     int result = frontend_receive(frontend, answer);
 
-    if (result < 0)
-        return result;
-    if (answer->request != request || answer->flags != (FRONTEND_VERSION | FRONTEND_REPLY))
-        return -EPROTO;
-    return 0;
+    return result < 0 ? result : check_answer(request, answer);
 }
 
 static int answer_u64(const struct frontend_message *answer, uint64_t *value)
@@ -267,6 +384,27 @@ int frontend_ask(struct frontend *frontend, uint32_t request, const void *payloa
     return result < 0 ? result : receive_answer(frontend, request, answer);
 }
 
+int frontend_ask_with(struct frontend *frontend, uint32_t request, const void *payload,
+                      uint32_t size, const int *fds, unsigned num_fds,
+                      struct frontend_message *answer)
+{
+    int result = frontend_send(frontend, request, FRONTEND_VERSION, size, payload, size, fds,
+                               num_fds);
+
+    return result < 0 ? result : receive_answer(frontend, request, answer);
+}
+
+int frontend_ask_fd(struct frontend *frontend, uint32_t request, const void *payload, uint32_t size,
+                    struct frontend_message *answer, int *fd)
+{
+    int result;
+
+    result = frontend_send(frontend, request, FRONTEND_VERSION, size, payload, size, NULL, 0);
+    if (result == 0)
+        result = frontend_receive_fd(frontend, answer, fd);
+    return result < 0 ? result : check_answer(request, answer);
+}
+
 int frontend_ask_u64(struct frontend *frontend, uint32_t request, uint64_t *value)
 {
     struct frontend_message answer;
@@ -299,6 +437,8 @@ static int negotiate_protocol(struct frontend *frontend, uint64_t wanted)
     uint64_t offered;
     int result = frontend_ask_u64(frontend, FRONTEND_GET_PROTOCOL_FEATURES, &offered);
 
+    if (wanted == UINT64_MAX)
+        wanted = FRONTEND_PROTOCOL_USUAL;
     return result < 0 ? result : frontend_set_protocol_features(frontend, offered & wanted);
 }
 

@@ -182,7 +182,9 @@ static void fill_burst(struct inproc_queue *queue, struct burst *burst, struct c
 
         if (num == 0)
             break;
-        *frame = (struct frame){&burst->segments[used], num, pending->len, {{0}, {0}, 0}};
+        *frame = (struct frame){.segments = &burst->segments[used],
+                                .num_segments = num,
+                                .len = pending->len};
         memcpy(&frame->ethernet, pending->bytes, ETHERNET_HEADER_BYTES);
         used += num;
         burst->num++;
@@ -239,10 +241,13 @@ static void capture(struct inproc_queue *queue, const struct frame *frame)
     segment_read(&from, copy->bytes + ETHERNET_HEADER_BYTES, frame->len - ETHERNET_HEADER_BYTES);
 }
 
-static void inproc_copy(struct port_queue *port_queue, struct burst *burst, burst_mask which)
+/* Queues keep their own company: frames from queue n go to queue n, as far as there are as many. */
+static void inproc_copy(struct port *port, unsigned hint, struct burst *burst, burst_mask which)
 {
-    const struct inproc *own = port_queue->port->private;
-    struct inproc_queue *queue = queue_of(port_queue->port, port_queue->idx);
+    const struct inproc *own = port->private;
+    unsigned num = atomic_load_explicit(&port->num_tx_queues, memory_order_acquire);
+    struct port_queue *port_queue = &port->queues[num > 0 ? hint % num : 0];
+    struct inproc_queue *queue = queue_of(port, port_queue->idx);
 
     if (which == 0 || (which & ~burst_all(burst)) != 0)
         abort();

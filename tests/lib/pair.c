@@ -11,17 +11,29 @@
 
 #include "lib/process.h"
 
-int pair_setup(void **state)
+static int setup_with(void **state, uint64_t features)
 {
     static struct pair pair;
 
+    pair.features = features;
     pair.num_fds = process_num_fds(0);
     pair.num_mappings = process_num_mappings(0);
     device_create(&pair.device, PAIR_NUM_QUEUES);
     driver_init(&pair.driver, PAIR_NUM_QUEUES, PAIR_RING_SIZE, PAIR_MEMORY_BYTES);
+    driver_adopt(&pair.driver, features);
     device_attach(&pair.device, &pair.driver);
     *state = &pair;
     return 0;
+}
+
+int pair_setup(void **state)
+{
+    return setup_with(state, PAIR_FEATURES);
+}
+
+int pair_setup_packed(void **state)
+{
+    return setup_with(state, PAIR_FEATURES | PAIR_F_PACKED);
 }
 
 int pair_teardown(void **state)
@@ -49,9 +61,10 @@ void pair_disconnect(struct pair *pair)
 struct frontend *pair_connect_with(struct pair *pair, uint64_t protocol_features)
 {
     pair_disconnect(pair);
-    assert_int_equal(driver_connect(&pair->driver, pair->device.path, PAIR_FEATURES,
+    assert_int_equal(driver_connect(&pair->driver, pair->device.path, pair->features,
                                     protocol_features),
                      0);
+    assert_int_equal(pair->driver.frontend.features, pair->features);
     return &pair->driver.frontend;
 }
 
@@ -81,17 +94,17 @@ void pair_start(struct pair *pair, unsigned idx)
 void pair_assert_sees(struct pair *pair, unsigned idx, uint64_t addr, uint8_t *bytes)
 {
     struct ring_buffer buffers[2] = {{addr, 5, false}, {addr + 8, 5, true}};
-    struct split_used_element used;
-    int head;
+    struct ring_used used;
+    int id;
 
     memcpy(bytes, "hello", 5);
     memset(bytes + 8, 0, 5);
-    head = driver_add(&pair->driver, idx, buffers, 2);
-    assert_true(head >= 0);
+    id = driver_add(&pair->driver, idx, buffers, 2);
+    assert_true(id >= 0);
     device_run(&pair->device);
     assert_int_equal(device_echo(&pair->device, idx), 1);
     assert_true(ring_take_used(&pair->driver.rings[idx], &used));
-    assert_int_equal(used.id, head);
+    assert_int_equal(used.id, id);
     assert_int_equal(used.len, 5);
     assert_memory_equal(bytes + 8, "hello", 5);
 }
@@ -104,7 +117,9 @@ void pair_assert_works(struct pair *pair, unsigned idx)
 
 void pair_break_queue(struct pair *pair, unsigned idx)
 {
-    ring_offer(&pair->driver.rings[idx], PAIR_RING_SIZE);
+    struct ring_buffer nowhere = {PAIR_NOWHERE, 8, false};
+
+    assert_true(ring_add(&pair->driver.rings[idx], &nowhere, 1) >= 0);
     ring_publish(&pair->driver.rings[idx]);
     assert_int_equal(device_echo(&pair->device, idx), -EPROTO);
     device_run(&pair->device);

@@ -12,16 +12,29 @@
 #define PAIR_NUM_QUEUES   4
 #define PAIR_RING_SIZE    16
 #define PAIR_MEMORY_BYTES UINT64_C(0x100000)
+#define PAIR_NOWHERE      UINT64_C(0x10) /* no guest memory lies there */
 #define PAIR_FEATURES     (FRONTEND_F_PROTOCOL_FEATURES | UINT64_C(1) << 32)
+#define PAIR_F_PACKED     (UINT64_C(1) << 34)
 
 struct pair {
     struct device device;
     struct driver driver;
+    uint64_t features; /* with which pair_connect() connects */
     unsigned num_fds, num_mappings;
 };
 
+/* With split rings, and with packed ones. */
 int pair_setup(void **state);
+int pair_setup_packed(void **state);
 int pair_teardown(void **state);
+
+/* A test in both formats. */
+#define PAIR_TEST_OF(name, setup, format)                                                          \
+    {                                                                                              \
+#name "/" format, name, setup, pair_teardown, NULL                                         \
+    }
+#define PAIR_TEST(name)                                                                            \
+    PAIR_TEST_OF(name, pair_setup, "split"), PAIR_TEST_OF(name, pair_setup_packed, "packed")
 
 /* Connects the driver, with all protocol features or some, after disconnecting it. */
 struct frontend *pair_connect(struct pair *pair);
@@ -42,7 +55,7 @@ void pair_assert_works(struct pair *pair, unsigned idx);
 /* The same with buffers elsewhere: 16 bytes at `addr`, which the test has at `bytes`. */
 void pair_assert_sees(struct pair *pair, unsigned idx, uint64_t addr, uint8_t *bytes);
 
-/* The driver names a descriptor that does not exist; the device looks at it. */
+/* The driver makes a buffer available that lies nowhere; the device looks at it. */
 void pair_break_queue(struct pair *pair, unsigned idx);
 
 /* `text` is in the reason, which is one line. */

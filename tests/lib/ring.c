@@ -4,283 +4,325 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define LOAD_ACQUIRE(pointer)         __atomic_load_n(pointer, __ATOMIC_ACQUIRE)
-#define LOAD_RELAXED(pointer)         __atomic_load_n(pointer, __ATOMIC_RELAXED)
-#define STORE_RELAXED(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELAXED)
-#define STORE_RELEASE(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELEASE)
+#include "lib/ring_class.h"
 
-/* What the driver remembers of a descriptor. */
-struct ring_shadow {
-    uint16_t next; /* of the chain, or of the list of free ones */
-    uint16_t num;  /* at the head of a chain of ours: its descriptors; else 0 */
-};
-
-static void give_up(const char *what)
-{
-    perror(what);
-    abort();
-}
-
-/* --- Memory ----------------------------------------------------------------------------------------- */
-
-void area_create(struct ring_area *area, uint64_t size, uint64_t guest_addr, uint64_t user_addr)
-{
-    *area = (struct ring_area){.guest_addr = guest_addr, .user_addr = user_addr, .size = size};
-    area->fd = memfd_create("guest", MFD_CLOEXEC);
-    if (area->fd < 0 || ftruncate(area->fd, (off_t)size) < 0)
-        give_up("memfd_create");
-    area->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, area->fd, 0);
-    if (area->base == MAP_FAILED)
-        give_up("mmap");
-}
-
-void area_destroy(struct ring_area *area)
-{
-    munmap(area->base, area->size);
-    close(area->fd);
-    area->base = NULL;
-    area->fd = -1;
-}
-
-struct shunt_memory_region area_region(const struct ring_area *area)
-{
-    return (struct shunt_memory_region){
-        .guest_addr = area->guest_addr,
-        .user_addr = area->user_addr,
-        .size = area->size,
-    };
-}
-
-void *area_at(const struct ring_area *area, uint64_t guest_addr)
-{
-    return area->base + (guest_addr - area->guest_addr);
-}
-
-uint64_t area_guest(const struct ring_area *area, const void *pointer)
-{
-    return area->guest_addr + (uint64_t)((const uint8_t *)pointer - area->base);
-}
-
-/* --- Layout ----------------------------------------------------------------------------------------- */
-
-static uint64_t available_offset(uint16_t size)
-{
-    return SPLIT_DESCRIPTOR_BYTES(size);
-}
-
-static uint64_t used_offset(uint16_t size)
-{
-    uint64_t end = available_offset(size) + SPLIT_AVAILABLE_BYTES(size);
-
-    return (end + SPLIT_USED_ALIGN - 1) / SPLIT_USED_ALIGN * SPLIT_USED_ALIGN;
-}
+/* --- Life ------------------------------------------------------------------------------------------- */
 
 uint64_t ring_bytes(uint16_t size)
 {
-    return used_offset(size) + SPLIT_USED_BYTES(size);
+    /* Split is the longer one; room for aligning its used ring is within the constant. */
+    return SPLIT_DESCRIPTOR_BYTES(size) + SPLIT_AVAILABLE_BYTES(size) + SPLIT_USED_ALIGN +
+           SPLIT_USED_BYTES(size);
 }
 
-void ring_init(struct ring *ring, const struct ring_area *area, uint64_t offset, uint16_t size)
+static void *must_calloc(size_t num, size_t bytes)
+{
+    void *memory = calloc(num, bytes);
+
+    if (!memory) {
+        perror("calloc");
+        abort();
+    }
+    return memory;
+}
+
+void ring_init(struct ring *ring, const struct ring_area *area, uint64_t offset, uint16_t size,
+               enum ring_format format)
 {
     uint8_t *start = area->base + offset;
 
     memset(start, 0, ring_bytes(size));
     *ring = (struct ring){
         .area = *area,
+        .format = format,
         .size = size,
-        .descriptors = (struct split_descriptor *)(void *)start,
-        .available = (struct split_available *)(void *)(start + available_offset(size)),
-        .used = (struct split_used *)(void *)(start + used_offset(size)),
         .num_free = size,
-        .shadow = calloc(size, sizeof(struct ring_shadow)),
+        .class = format == RING_PACKED ? &ring_packed : &ring_split,
+        .shadow = must_calloc(size, sizeof(struct ring_shadow)),
+        .order = must_calloc(size, sizeof(uint16_t)),
     };
-    if (!ring->shadow)
-        give_up("calloc");
-    for (uint16_t i = 0; i < size; i++)
-        ring->shadow[i].next = (uint16_t)(i + 1);
+    ring->class->lay_out(ring, start);
+    ring->class->begin(ring);
 }
 
-void ring_set_base(struct ring *ring, uint16_t idx)
+void ring_move(struct ring *ring, const struct ring_area *area, uint64_t offset)
 {
-    ring->next_available = idx;
-    ring->kicked_up_to = idx;
-    ring->last_used = idx;
-    STORE_RELAXED(&ring->available->idx, idx);
-    STORE_RELAXED(&ring->used->idx, idx);
+    const void *from = ring->format == RING_PACKED ? (const void *)ring->packed : ring->descriptors;
+
+    memmove(area->base + offset, from, ring_bytes(ring->size));
+    ring->area = *area;
+    ring->class->lay_out(ring, area->base + offset);
 }
 
 void ring_fini(struct ring *ring)
 {
     free(ring->shadow);
+    free(ring->order);
     ring->shadow = NULL;
+    ring->order = NULL;
 }
 
-static uint64_t user_addr_of(const struct ring *ring, const void *pointer)
+void ring_set_base(struct ring *ring, uint32_t base)
 {
-    return ring->area.user_addr + (uint64_t)((const uint8_t *)pointer - ring->area.base);
+    ring->class->set_base(ring, base);
+    ring->num_unkicked = 0;
+}
+
+uint32_t ring_base(const struct ring *ring)
+{
+    if (ring->format == RING_SPLIT)
+        return ring->last_used;
+    return (uint32_t)ring->last_used | (uint32_t)ring->last_used << 16;
+}
+
+uint16_t ring_step(const struct ring *ring, uint16_t place, int distance)
+{
+    return ring->class->step(ring, place, distance);
 }
 
 struct virtqueue_addresses ring_addresses(const struct ring *ring)
 {
+    bool is_packed = ring->format == RING_PACKED;
+    const void *descriptor = is_packed ? (const void *)ring->packed : ring->descriptors;
+    const void *driver = is_packed ? (const void *)ring->driver_event : ring->available;
+    const void *device = is_packed ? (const void *)ring->device_event : ring->used;
+
     return (struct virtqueue_addresses){
-        .descriptor = user_addr_of(ring, ring->descriptors),
-        .driver = user_addr_of(ring, ring->available),
-        .device = user_addr_of(ring, ring->used),
+        .descriptor = area_user(&ring->area, descriptor),
+        .driver = area_user(&ring->area, driver),
+        .device = area_user(&ring->area, device),
     };
+}
+
+struct ring_area_bytes ring_area_bytes(const struct ring *ring)
+{
+    if (ring->format == RING_PACKED)
+        return (struct ring_area_bytes){PACKED_DESCRIPTOR_BYTES(ring->size), PACKED_EVENT_BYTES,
+                                        PACKED_EVENT_BYTES};
+    return (struct ring_area_bytes){SPLIT_DESCRIPTOR_BYTES(ring->size),
+                                    SPLIT_AVAILABLE_BYTES(ring->size),
+                                    SPLIT_USED_BYTES(ring->size)};
 }
 
 /* --- Chains ----------------------------------------------------------------------------------------- */
 
-void ring_set_descriptor(struct ring *ring, uint16_t idx, uint64_t addr, uint32_t len,
-                         uint16_t flags, uint16_t next)
+uint16_t ring_next_id(const struct ring *ring)
 {
-    ring->descriptors[idx] =
-        (struct split_descriptor){.addr = addr, .len = len, .flags = flags, .next = next};
+    return ring->first_free;
 }
 
-/* Takes a descriptor from the list of free ones. */
-static uint16_t take_free(struct ring *ring)
+static uint32_t writable_len(const struct ring_descriptor *descriptors, unsigned num)
 {
-    uint16_t idx = ring->first_free;
+    uint32_t len = 0;
 
-    ring->first_free = ring->shadow[idx].next;
-    ring->num_free--;
-    return idx;
+    for (unsigned i = 0; i < num; i++)
+        len += descriptors[i].flags & DESCRIPTOR_F_WRITE ? descriptors[i].len : 0;
+    return len;
 }
 
-static uint16_t flags_of(const struct ring_buffer *buffer, bool is_last)
+int ring_add_descriptors(struct ring *ring, const struct ring_descriptor *descriptors, unsigned num)
 {
-    return (uint16_t)((buffer->is_writable ? DESCRIPTOR_F_WRITE : 0) |
-                      (is_last ? 0 : DESCRIPTOR_F_NEXT));
+    uint16_t id;
+
+    if (num == 0 || num > ring->num_free)
+        return -1;
+    id = ring->class->write_chain(ring, descriptors, num);
+    ring->num_free = (uint16_t)(ring->num_free - num);
+    ring->shadow[id].num = (uint16_t)num;
+    ring->shadow[id].writable_len = writable_len(descriptors, num);
+    ring->order[ring->end_of_order++ % ring->size] = id;
+    return id;
+}
+
+static struct ring_descriptor descriptor_of(const struct ring_buffer *buffer)
+{
+    return (struct ring_descriptor){
+        .addr = buffer->addr,
+        .len = buffer->len,
+        .flags = buffer->is_writable ? DESCRIPTOR_F_WRITE : 0,
+    };
 }
 
 int ring_add(struct ring *ring, const struct ring_buffer *buffers, unsigned num)
 {
-    uint16_t head = ring->first_free, idx;
+    struct ring_descriptor *descriptors;
+    int id;
 
     if (num == 0 || num > ring->num_free)
         return -1;
+    descriptors = must_calloc(num, sizeof(*descriptors));
     for (unsigned i = 0; i < num; i++) {
-        idx = take_free(ring);
-        ring_set_descriptor(ring, idx, buffers[i].addr, buffers[i].len,
-                            flags_of(&buffers[i], i + 1 == num), ring->first_free);
+        descriptors[i] = descriptor_of(&buffers[i]);
+        if (i + 1 < num)
+            descriptors[i].flags |= DESCRIPTOR_F_NEXT;
     }
-    ring->shadow[head].num = (uint16_t)num;
-    ring_offer(ring, head);
-    return head;
+    id = ring_add_descriptors(ring, descriptors, num);
+    free(descriptors);
+    return id;
+}
+
+/* The only flag of an entry in the packed format is WRITE (VIRTIO 1.3, 2.8.7). */
+void ring_set_entry(const struct ring *ring, void *entry, const struct ring_descriptor *descriptor,
+                    uint16_t next)
+{
+    struct split_descriptor split = {descriptor->addr, descriptor->len, descriptor->flags, next};
+    struct packed_descriptor packed = {descriptor->addr, descriptor->len, 0, descriptor->flags};
+
+    if (ring->format == RING_PACKED)
+        memcpy(entry, &packed, sizeof(packed));
+    else
+        memcpy(entry, &split, sizeof(split));
 }
 
 int ring_add_indirect(struct ring *ring, void *table, uint64_t table_addr,
                       const struct ring_buffer *buffers, unsigned num)
 {
-    struct split_descriptor entry;
-    uint16_t head;
+    struct ring_descriptor whole = {table_addr, num * 16, DESCRIPTOR_F_INDIRECT};
+    uint32_t writable = 0;
+    int id;
 
     if (num == 0 || ring->num_free == 0)
         return -1;
-    head = take_free(ring);
     for (unsigned i = 0; i < num; i++) {
-        entry = (struct split_descriptor){
-            .addr = buffers[i].addr,
-            .len = buffers[i].len,
-            .flags = flags_of(&buffers[i], i + 1 == num),
-            .next = (uint16_t)(i + 1),
-        };
-        memcpy((uint8_t *)table + i * sizeof(entry), &entry, sizeof(entry));
+        struct ring_descriptor entry = descriptor_of(&buffers[i]);
+
+        if (ring->format == RING_SPLIT && i + 1 < num)
+            entry.flags |= DESCRIPTOR_F_NEXT;
+        writable += buffers[i].is_writable ? buffers[i].len : 0;
+        ring_set_entry(ring, (uint8_t *)table + i * 16, &entry, (uint16_t)(i + 1));
     }
-    ring_set_descriptor(ring, head, table_addr, (uint32_t)(num * sizeof(entry)),
-                        DESCRIPTOR_F_INDIRECT, 0);
-    ring->shadow[head].num = 1;
-    ring_offer(ring, head);
-    return head;
+    id = ring_add_descriptors(ring, &whole, 1);
+    ring->shadow[id].writable_len = writable;
+    return id;
 }
 
-void ring_offer(struct ring *ring, uint16_t head)
-{
-    STORE_RELAXED(&ring->available->ring[ring->next_available & (ring->size - 1)], head);
-    ring->next_available++;
-}
-
-/* The release pairs with the device's acquire: what lies before the index is there when it sees it. */
 void ring_publish(struct ring *ring)
 {
-    ring_set_available_idx(ring, ring->next_available);
-}
-
-void ring_set_available_idx(struct ring *ring, uint16_t idx)
-{
-    STORE_RELEASE(&ring->available->idx, idx);
+    ring->class->publish(ring);
 }
 
 /* --- Used ------------------------------------------------------------------------------------------- */
 
+static uint16_t id_in_order(const struct ring *ring, uint32_t at)
+{
+    return ring->order[at % ring->size];
+}
+
+/* In order: where a batch ends that begins at `at`, and whose used entry names `id`. */
+static uint32_t end_of_batch(const struct ring *ring, uint32_t at, uint32_t id)
+{
+    while (at != ring->end_of_order) {
+        if (id_in_order(ring, at++) == id)
+            return at;
+    }
+    fprintf(stderr, "a used entry names buffer %u, which the device does not have\n", id);
+    abort();
+}
+
+static uint16_t after_id(const struct ring *ring, uint16_t place, uint32_t id)
+{
+    bool is_ours = id < ring->size && ring->shadow[id].num > 0;
+
+    return ring->class->after_chain(ring, place, is_ours ? ring->shadow[id].num : 1);
+}
+
+/* In order: passes over the chains up to `end`. */
+static uint16_t after_batch(const struct ring *ring, uint16_t place, uint32_t at, uint32_t end)
+{
+    while (at != end)
+        place = after_id(ring, place, id_in_order(ring, at++));
+    return place;
+}
+
+static uint16_t num_used_in_order(const struct ring *ring)
+{
+    uint32_t at = ring->first_in_order, end = ring->batch_end;
+    uint16_t place = ring->last_used;
+    struct ring_used used;
+
+    for (;;) {
+        place = after_batch(ring, place, at, end);
+        at = end;
+        if (at == ring->end_of_order || !ring->class->read_used(ring, place, &used))
+            return (uint16_t)(at - ring->first_in_order);
+        end = end_of_batch(ring, at, used.id);
+    }
+}
+
 uint16_t ring_num_used(const struct ring *ring)
 {
-    return (uint16_t)(LOAD_ACQUIRE(&ring->used->idx) - ring->last_used);
+    uint16_t num = 0, place = ring->last_used;
+    struct ring_used used;
+
+    if (ring->is_in_order)
+        return num_used_in_order(ring);
+    while (num < UINT16_MAX && ring->class->read_used(ring, place, &used)) {
+        place = after_id(ring, place, used.id);
+        num++;
+    }
+    return num;
 }
 
-/* Puts the descriptors of a chain back into the list of free ones. */
-static void free_chain(struct ring *ring, uint16_t head)
+/* In order: one chain of the batch, of which only the last one has an entry of its own. */
+static bool take_in_order(struct ring *ring, struct ring_used *used)
 {
-    uint16_t last = head;
-
-    for (uint16_t i = 1; i < ring->shadow[head].num; i++)
-        last = ring->shadow[last].next;
-    ring->shadow[last].next = ring->first_free;
-    ring->first_free = head;
-    ring->num_free = (uint16_t)(ring->num_free + ring->shadow[head].num);
-    ring->shadow[head].num = 0;
+    if (ring->first_in_order == ring->batch_end) {
+        if (!ring->class->read_used(ring, ring->last_used, used))
+            return false;
+        ring->batch_end = end_of_batch(ring, ring->first_in_order, used->id);
+        ring->batch_len = used->len;
+    }
+    used->id = id_in_order(ring, ring->first_in_order++);
+    used->len = ring->first_in_order == ring->batch_end ? ring->batch_len
+                                                        : ring->shadow[used->id].writable_len;
+    return true;
 }
 
-bool ring_take_used(struct ring *ring, struct split_used_element *element)
+bool ring_take_used(struct ring *ring, struct ring_used *used)
 {
-    const struct split_used_element *next;
+    bool is_there = ring->is_in_order ? take_in_order(ring, used)
+                                      : ring->class->read_used(ring, ring->last_used, used);
 
-    if (ring_num_used(ring) == 0)
+    if (!is_there)
         return false;
-    next = &ring->used->ring[ring->last_used++ & (ring->size - 1)];
-    element->id = LOAD_RELAXED(&next->id);
-    element->len = LOAD_RELAXED(&next->len);
-    if (element->id < ring->size && ring->shadow[element->id].num > 0)
-        free_chain(ring, (uint16_t)element->id);
+    ring->last_used = after_id(ring, ring->last_used, used->id);
+    if (used->id < ring->size && ring->shadow[used->id].num > 0) {
+        ring->class->free_chain(ring, (uint16_t)used->id);
+        ring->num_free = (uint16_t)(ring->num_free + ring->shadow[used->id].num);
+        ring->shadow[used->id].num = 0;
+    }
     return true;
 }
 
 /* --- Notifications ---------------------------------------------------------------------------------- */
 
 /*
- * The device's wish is read after our index is visible; the fence pairs with the device's between writing
- * its wish and looking at the index once more (VIRTIO 1.3, 2.7.10.1).
+ * The device's wish is read after our entries are visible; the fence pairs with the device's between
+ * writing its wish and looking at the ring once more (VIRTIO 1.3, 2.7.10.1 and 2.8.21.3.1).
  */
 bool ring_needs_kick(struct ring *ring)
 {
-    uint16_t before = ring->kicked_up_to, now = ring->next_available;
+    uint16_t num = ring->num_unkicked;
 
-    ring->kicked_up_to = now;
+    ring->num_unkicked = 0;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!ring->has_event_idx)
-        return !(LOAD_RELAXED(&ring->used->flags) & USED_F_NO_NOTIFY);
-    return (uint16_t)(now - ring_avail_event(ring) - 1) < (uint16_t)(now - before);
+    return ring->class->is_kick_wanted(ring, num);
 }
 
 void ring_want_calls(struct ring *ring, bool wanted)
 {
-    if (ring->has_event_idx)
-        ring_set_used_event(ring, (uint16_t)(wanted ? ring->last_used : ring->last_used - 1));
-    else
-        STORE_RELAXED(&ring->available->flags, wanted ? 0 : AVAILABLE_F_NO_INTERRUPT);
+    ring->class->want_calls(ring, wanted);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-void ring_set_used_event(struct ring *ring, uint16_t idx)
+void ring_want_call_past(struct ring *ring, uint16_t place)
 {
-    STORE_RELAXED(&ring->available->ring[ring->size], idx);
+    ring->class->want_call_past(ring, place);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-uint16_t ring_avail_event(const struct ring *ring)
+bool ring_device_event(const struct ring *ring, uint16_t *place)
 {
-    return LOAD_RELAXED((const uint16_t *)(const void *)&ring->used->ring[ring->size]);
+    return ring->class->device_event(ring, place);
 }

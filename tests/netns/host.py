@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import frame
-from lab import Failure, Skip
 from namespace import Namespace
+from suite import Failure, Skip
 from wire import Wire
 
 PING_SECONDS = 2  # far more than an answer takes

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import child
-from lab import Failure, Skip, expect
+from suite import Failure, Skip, expect
 from traffic import LONGEST_GAP, Arrived
 
 PORT = 5201

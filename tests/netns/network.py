@@ -6,8 +6,8 @@ import time
 
 import host
 from host import Host
-from lab import Failure, expect
 from namespace import Namespace
+from suite import Failure, expect
 from switch import Switch, SwitchError
 
 REST_SECONDS = 5

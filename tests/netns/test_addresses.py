@@ -4,7 +4,7 @@
 import time
 
 import frame
-from lab import expect
+from suite import expect
 
 BATCH = 250  # less than the queue of a TAP device
 

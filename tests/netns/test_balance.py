@@ -5,9 +5,9 @@ import random
 
 import frame
 from iperf import Transfer
-from lab import expect
 from model import Model
 from network import MARKS_PER_DELIVERY
+from suite import expect
 
 MANY = 40
 BATCHES = 150

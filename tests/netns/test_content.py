@@ -6,7 +6,7 @@ import random
 
 import frame
 from device import IFF_TUN, attached
-from lab import Failure, Skip, expect
+from suite import Failure, Skip, expect
 
 LARGEST_MTU = 65521  # that a TAP device takes
 FRAME_MAX_BYTES = 65550  # that the switch takes

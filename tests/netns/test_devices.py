@@ -9,8 +9,8 @@ import frame
 from device import IFF_TAP, IFF_VNET_HDR, TUN_F_CSUM, TUN_F_TSO4, TUNSETOFFLOAD, attached
 from host import Host, run
 from iperf import transfer_tcp
-from lab import Failure, Skip, expect
 from place import BUILD
+from suite import Failure, Skip, expect
 from switch import Switch
 from wire import Wire
 

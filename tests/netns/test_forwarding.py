@@ -2,8 +2,8 @@
 """Which ports a frame goes to, and which it does not go to."""
 
 import frame
-from lab import expect
 from network import MARKS_PER_DELIVERY
+from suite import expect
 
 STRANGER = frame.numbered(1, kind=1)  # an address that nobody has
 MULTICAST = "01:00:5e:00:00:fb"

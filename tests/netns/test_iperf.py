@@ -2,7 +2,7 @@
 """Load, and what must not disturb it: ports that come, go and move."""
 
 from iperf import Transfer, transfer_tcp, undisturbed
-from lab import expect
+from suite import expect
 
 UDP_OPTIONS = ("--udp", "--bitrate", "100M", "--length", 1400, "--window", "2M")
 

@@ -7,7 +7,7 @@ import random
 import time
 
 from iperf import undisturbed
-from lab import Skip, expect
+from suite import Skip, expect
 
 IDLE_SECONDS = 5
 IDLE_PERCENT = 1

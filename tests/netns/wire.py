@@ -4,7 +4,7 @@
 import socket
 import struct
 
-from lab import Failure
+from suite import Failure
 
 # From <linux/if_packet.h>, <linux/if_ether.h> and <asm-generic/socket.h>.
 ETH_P_ALL = 3

@@ -2,6 +2,7 @@
 #include "socket/guest.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,7 +79,6 @@ static void reset_queue(struct guest *guest, unsigned idx)
     struct guest_queue *queue = &guest->queues[idx];
 
     driver_reset_ring(&guest->driver, idx);
-    guest->driver.rings[idx].has_event_idx = guest->config.features & GUEST_F_EVENT_IDX;
     queue->num_free = 0;
     for (uint16_t i = guest->config.ring_size; i-- > 0;)
         queue->free_slots[queue->num_free++] = i;
@@ -168,17 +168,17 @@ static bool add_slot(struct guest *guest, unsigned idx, uint16_t slot, uint32_t 
     uint64_t offset = slot_offset(guest, idx, slot);
     struct ring_buffer buffers[MAX_PIECES];
     unsigned num = lay_out(guest, offset, len, idx % 2 == 0, buffers);
-    int head;
+    int id;
 
     if (guest->config.features & GUEST_F_INDIRECT)
-        head = ring_add_indirect(
-            ring, driver_data(&guest->driver, offset + TABLE_OFFSET),
-            driver_buffer(&guest->driver, offset + TABLE_OFFSET, 1, false).addr, buffers, num);
+        id = ring_add_indirect(ring, driver_data(&guest->driver, offset + TABLE_OFFSET),
+                               driver_buffer(&guest->driver, offset + TABLE_OFFSET, 1, false).addr,
+                               buffers, num);
     else
-        head = ring_add(ring, buffers, num);
-    if (head < 0)
+        id = ring_add(ring, buffers, num);
+    if (id < 0)
         return false;
-    guest->queues[idx].slot_of[head] = slot;
+    guest->queues[idx].slot_of[id] = slot;
     return true;
 }
 
@@ -221,7 +221,7 @@ static bool wait_used(struct guest *guest, unsigned idx, unsigned num, int timeo
 static void reclaim(struct guest *guest, unsigned idx)
 {
     struct guest_queue *queue = &guest->queues[idx];
-    struct split_used_element used;
+    struct ring_used used;
 
     while (ring_take_used(&guest->driver.rings[idx], &used)) {
         assert_true(used.id < guest->config.ring_size);
@@ -295,7 +295,7 @@ void guest_refill(struct guest *guest, unsigned pair)
 static uint32_t take_buffer(struct guest *guest, unsigned idx, uint8_t *to, uint32_t max)
 {
     struct guest_queue *queue = &guest->queues[idx];
-    struct split_used_element used;
+    struct ring_used used;
     uint16_t slot;
 
     assert_true(ring_take_used(&guest->driver.rings[idx], &used));
@@ -338,6 +338,54 @@ bool guest_receive(struct guest *guest, unsigned pair, void *frame, uint32_t *le
     if (!guest->keeps_buffers)
         guest_refill(guest, pair);
     return true;
+}
+
+/* A pair on which something was received; -1: none. */
+static int find_received(struct guest *guest)
+{
+    for (unsigned i = 0; i < guest->config.num_pairs; i++) {
+        if (ring_num_used(&guest->driver.rings[receiveq(i)]) > 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+static void want_all_calls(struct guest *guest)
+{
+    for (unsigned i = 0; i < guest->config.num_pairs; i++)
+        ring_want_calls(&guest->driver.rings[receiveq(i)], true);
+}
+
+/* Asleep until one of the pairs is notified. */
+static void wait_any_call(const struct guest *guest, int timeout_ms)
+{
+    struct pollfd events[GUEST_MAX_PAIRS];
+
+    for (unsigned i = 0; i < guest->config.num_pairs; i++)
+        events[i] = (struct pollfd){guest->driver.call_fds[receiveq(i)], POLLIN, 0};
+    poll(events, guest->config.num_pairs, timeout_ms);
+    for (unsigned i = 0; i < guest->config.num_pairs; i++) {
+        if (events[i].revents)
+            frontend_wait_event(events[i].fd, 0);
+    }
+}
+
+bool guest_receive_any(struct guest *guest, void *frame, uint32_t *len, int timeout_ms)
+{
+    int64_t deadline_ms = now_ms() + timeout_ms;
+    int pair;
+
+    while ((pair = find_received(guest)) < 0) {
+        int64_t left_ms = deadline_ms - now_ms();
+
+        want_all_calls(guest);
+        if (find_received(guest) >= 0)
+            continue;
+        if (left_ms <= 0)
+            return false;
+        wait_any_call(guest, (int)left_ms);
+    }
+    return guest_receive(guest, (unsigned)pair, frame, len, 0);
 }
 
 void guest_assert_quiet(struct guest *guest)

@@ -28,6 +28,8 @@
 #define GUEST_F_INDIRECT  (UINT64_C(1) << 28)
 #define GUEST_F_EVENT_IDX (UINT64_C(1) << 29)
 #define GUEST_F_VERSION_1 (UINT64_C(1) << 32)
+#define GUEST_F_PACKED    (UINT64_C(1) << 34)
+#define GUEST_F_IN_ORDER  (UINT64_C(1) << 35)
 #define GUEST_F_MODERN    (GUEST_F_VERSION_1 | GUEST_F_MRG_RXBUF | FRONTEND_F_PROTOCOL_FEATURES)
 
 /* How a buffer lies in descriptors. */
@@ -50,7 +52,7 @@ struct guest_config {
 extern const struct guest_config guest_modern;
 
 struct guest_queue {
-    uint16_t slot_of[GUEST_MAX_SIZE]; /* by head */
+    uint16_t slot_of[GUEST_MAX_SIZE]; /* by id */
     uint16_t free_slots[GUEST_MAX_SIZE];
     unsigned num_free;
 };
@@ -93,6 +95,9 @@ void guest_wait_sent(struct guest *guest, unsigned pair);
 
 /* The next frame, at most FRAME_BYTES; asleep on the call descriptor until it comes. */
 bool guest_receive(struct guest *guest, unsigned pair, void *frame, uint32_t *len, int timeout_ms);
+
+/* The same from whichever pair it comes on first. */
+bool guest_receive_any(struct guest *guest, void *frame, uint32_t *len, int timeout_ms);
 
 /* Nothing was received on any pair. */
 void guest_assert_quiet(struct guest *guest);

@@ -15,7 +15,15 @@
 /* Frames that the honest ones exchange while one looks whether they still do. */
 #define NUM_FRAMES 64
 
-int hostile_setup(void **state)
+static void create_evil(struct hostile *hostile, const struct guest_config *config)
+{
+    struct guest_config evil = *config;
+
+    evil.features |= hostile->features;
+    guest_create(&hostile->evil, &evil);
+}
+
+static int setup_with(void **state, uint64_t features)
 {
     static struct hostile hostile;
 
@@ -23,13 +31,24 @@ int hostile_setup(void **state)
         return -1;
     hostile.lab = *state;
     hostile.has_deleted = false;
+    hostile.features = features;
     *state = &hostile;
     lab_add_port(hostile.lab, "evil", 1);
     talk_begin(&hostile.talk, hostile.lab);
-    guest_create(&hostile.evil, &guest_modern);
+    create_evil(&hostile, &guest_modern);
     hostile.num_fds = process_num_fds(hostile.lab->pid);
     hostile.num_mappings = process_num_mappings(hostile.lab->pid);
     return 0;
+}
+
+int hostile_setup(void **state)
+{
+    return setup_with(state, 0);
+}
+
+int hostile_setup_packed(void **state)
+{
+    return setup_with(state, GUEST_F_PACKED);
 }
 
 /* The connection of a shuntctl that has just ended may be there a little longer. */
@@ -75,7 +94,7 @@ struct driver *hostile_attach(struct hostile *hostile)
 struct driver *hostile_attach_as(struct hostile *hostile, const struct guest_config *config)
 {
     guest_destroy(&hostile->evil);
-    guest_create(&hostile->evil, config);
+    create_evil(hostile, config);
     return hostile_attach(hostile);
 }
 

@@ -15,11 +15,14 @@ struct hostile {
     struct lab *lab;
     struct talk talk;
     struct guest evil;
+    uint64_t features;              /* that it negotiates beside those of its configuration */
     bool has_deleted;               /* ports, and their counters with them */
     unsigned num_fds, num_mappings; /* of shuntd before the first attack */
 };
 
+/* With split rings, and with packed ones. */
 int hostile_setup(void **state);
+int hostile_setup_packed(void **state);
 int hostile_teardown(void **state);
 
 /* Connects the peer; its port is up. */

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* examples/echo: a program that embeds libshunt sends frames back. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,13 +46,14 @@ static int setup(void **state)
 {
     static struct fixture fixture;
     struct frontend probe;
+    char option[160];
 
     fixture.lab = (struct lab){.folder = "/tmp/shunt-lab-XXXXXX"};
     if (!mkdtemp(fixture.lab.folder))
         return -1;
     lab_socket(&fixture.lab, fixture.socket, sizeof(fixture.socket), "echo");
-    fixture.pid = lab_spawn(&fixture.lab, "other.log", "examples/echo", fixture.socket,
-                            (char *)NULL);
+    snprintf(option, sizeof(option), "--socket-path=%s", fixture.socket);
+    fixture.pid = lab_spawn(&fixture.lab, "other.log", "examples/echo", option, (char *)NULL);
     *state = &fixture;
     for (unsigned i = 0; i < 1000 && frontend_open(&probe, fixture.socket) < 0; i++)
         usleep(5000);
@@ -99,6 +104,16 @@ static void all_sizes(struct fixture *fixture, const struct guest_config *config
     send_frame(&guest, FRAME_BYTES, 1);
     expect(&guest, FRAME_BYTES, 1);
     guest_destroy(&guest);
+}
+
+/* The exit status of a program that ends by itself. */
+static int wait_for_end(pid_t pid)
+{
+    int status = -1;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
 }
 
 static void test_plain(void **state)
@@ -170,13 +185,56 @@ static void test_guests_come_and_go(void **state)
     guest_destroy(&guest);
 }
 
+/* "Backend program conventions": what it is, whatever else it is told. */
+static void test_capabilities(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[160], said[64] = "";
+    FILE *output;
+    pid_t pid = lab_spawn(&fixture->lab, "capabilities.log", "examples/echo", "--fd=99",
+                          "--print-capabilities", (char *)NULL);
+
+    snprintf(path, sizeof(path), "%s/capabilities.log", fixture->lab.folder);
+    assert_int_equal(wait_for_end(pid), 0);
+    output = fopen(path, "re");
+    assert_non_null(output);
+    assert_non_null(fgets(said, sizeof(said), output));
+    fclose(output);
+    unlink(path);
+    assert_string_equal(said, "{\"type\": \"net\"}\n");
+}
+
+/* With --fd it serves the connection that it was born with, and ends with it. */
+static void test_handed_over(void **state)
+{
+    struct fixture *fixture = *state;
+    struct frontend frontend;
+    char option[32], path[160];
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+    snprintf(option, sizeof(option), "--fd=%d", fds[1]);
+    pid = lab_spawn(&fixture->lab, "handed.log", "examples/echo", option, (char *)NULL);
+    close(fds[1]);
+    frontend_adopt(&frontend, fds[0]);
+    assert_int_equal(frontend_negotiate(&frontend, UINT64_MAX, UINT64_MAX), 0);
+    assert_int_equal(frontend_sync(&frontend), 0);
+    frontend_close(&frontend);
+    assert_int_equal(wait_for_end(pid), 0);
+    snprintf(path, sizeof(path), "%s/handed.log", fixture->lab.folder);
+    unlink(path);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_plain),  TEST(test_everything),         TEST(test_sleeps),
-        TEST(test_losses), TEST(test_guests_come_and_go),
+        TEST(test_plain),       TEST(test_everything),         TEST(test_sleeps),
+        TEST(test_losses),      TEST(test_guests_come_and_go), TEST(test_capabilities),
+        TEST(test_handed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ static void test_bad_headers(void **state)
         {{5, 1, 1 << 20}, "more than any has"},
         {{5, 1, UINT32_MAX}, "more than any has"},
         {{0, 1, 0}, "message 0 is unknown"},
-        {{6, 1, 0}, "message 6 is unknown"},
+        {{46, 1, 0}, "message 46 is unknown"},
         {{4711, 1, 0}, "message 4711 is unknown"},
         {{UINT32_MAX, 1, 0}, "is unknown"},
         {{1, 1, 4}, "GET_FEATURES"},
@@ -66,7 +66,7 @@ static void test_surplus_descriptors(void **state)
         assert_int_equal(frontend_send(&driver->frontend, FRONTEND_GET_FEATURES, FRONTEND_VERSION,
                                        0, NULL, 0, fds, nums[i]),
                          0);
-        hostile_assert_disconnected(*state, "file descriptors");
+        hostile_assert_disconnected(*state, "file descriptor");
     }
 }
 

@@ -45,12 +45,17 @@ static void offer(struct driver *driver, uint16_t head)
     driver_kick(driver, TRANSMITQ);
 }
 
-/* A chain of one descriptor that the driver makes up. */
-static void offer_descriptor(struct driver *driver, uint64_t addr, uint32_t len, uint16_t flags,
-                             uint16_t next)
+/* A chain of descriptors that the driver makes up, as they are. */
+static void offer_chain(struct driver *driver, const struct ring_descriptor *chain, unsigned num)
 {
-    ring_set_descriptor(&driver->rings[TRANSMITQ], 0, addr, len, flags, next);
-    offer(driver, 0);
+    assert_true(ring_add_descriptors(&driver->rings[TRANSMITQ], chain, num) >= 0);
+    ring_publish(&driver->rings[TRANSMITQ]);
+    driver_kick(driver, TRANSMITQ);
+}
+
+static void offer_descriptor(struct driver *driver, uint64_t addr, uint32_t len, uint16_t flags)
+{
+    offer_chain(driver, &(struct ring_descriptor){addr, len, flags}, 1);
 }
 
 /* --- Indices ---------------------------------------------------------------------------------------- */
@@ -84,7 +89,8 @@ static void test_next(void **state)
 {
     struct driver *driver = hostile_attach(*state);
 
-    offer_descriptor(driver, somewhere(driver), 100, NEXT, 256);
+    ring_set_descriptor(&driver->rings[TRANSMITQ], 0, somewhere(driver), 100, NEXT, 256);
+    offer(driver, 0);
     hostile_assert_broken(*state, "next lies beyond its table");
 }
 
@@ -92,10 +98,24 @@ static void test_loop(void **state)
 {
     struct driver *driver = hostile_attach(*state);
 
-    offer_descriptor(driver, somewhere(driver), 1, NEXT, 0);
+    ring_set_descriptor(&driver->rings[TRANSMITQ], 0, somewhere(driver), 1, NEXT, 0);
+    offer(driver, 0);
     hostile_assert_broken(*state, "a loop");
+    ring_set_descriptor(&driver->rings[TRANSMITQ], 0, somewhere(driver), 1, NEXT, 1);
     ring_set_descriptor(&driver->rings[TRANSMITQ], 1, somewhere(driver), 1, NEXT, 0);
-    offer_descriptor(driver, somewhere(driver), 1, NEXT, 1);
+    offer(driver, 0);
+    hostile_assert_broken(*state, "a loop");
+}
+
+/* All descriptors of the ring, and no end. */
+static void test_chain_without_end(void **state)
+{
+    struct driver *driver = hostile_attach(*state);
+    struct ring_descriptor chain[256];
+
+    for (unsigned i = 0; i < 256; i++)
+        chain[i] = (struct ring_descriptor){somewhere(driver), 1, NEXT};
+    offer_chain(driver, chain, 256);
     hostile_assert_broken(*state, "a loop");
 }
 
@@ -105,7 +125,7 @@ static void test_zero_length(void **state)
 {
     struct driver *driver = hostile_attach(*state);
 
-    offer_descriptor(driver, somewhere(driver), 0, 0, 0);
+    offer_descriptor(driver, somewhere(driver), 0, 0);
     hostile_assert_broken(*state, "has length 0");
 }
 
@@ -128,7 +148,7 @@ static void test_unmapped(void **state)
     };
 
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
-        offer_descriptor(driver, buffers[i].addr, buffers[i].len, 0, 0);
+        offer_descriptor(driver, buffers[i].addr, buffers[i].len, 0);
         hostile_assert_broken(*state, "outside of guest memory");
     }
 }
@@ -137,11 +157,12 @@ static void test_unmapped(void **state)
 static void test_huge_chain(void **state)
 {
     struct driver *driver = hostile_attach(*state);
+    struct ring_descriptor chain[256];
 
-    for (uint16_t i = 0; i < 256; i++)
-        ring_set_descriptor(&driver->rings[TRANSMITQ], i, DRIVER_GUEST_ADDR,
-                            (uint32_t)driver->area.size, i < 255 ? NEXT : 0, (uint16_t)(i + 1));
-    offer(driver, 0);
+    for (unsigned i = 0; i < 256; i++)
+        chain[i] = (struct ring_descriptor){DRIVER_GUEST_ADDR, (uint32_t)driver->area.size,
+                                            i < 255 ? NEXT : 0};
+    offer_chain(driver, chain, 256);
     hostile_assert_broken(*state, "4 GiB");
 }
 
@@ -150,13 +171,16 @@ static void test_long_chain(void **state)
 {
     struct hostile *hostile = *state;
     struct driver *driver = hostile_attach(hostile);
+    struct ring_descriptor chain[256];
+    struct ring_used used;
 
-    for (uint16_t i = 0; i < 256; i++)
-        ring_set_descriptor(&driver->rings[TRANSMITQ], i, somewhere(driver), 1000,
-                            i < 255 ? NEXT : 0, (uint16_t)(i + 1));
-    for (unsigned i = 0; i < 100; i++)
-        offer(driver, 0);
-    lab_wait_counter(hostile->lab, "evil", "rx", "oversize", 100);
+    for (unsigned i = 0; i < 256; i++)
+        chain[i] = (struct ring_descriptor){somewhere(driver), 1000, i < 255 ? NEXT : 0};
+    for (unsigned i = 0; i < 20; i++) {
+        offer_chain(driver, chain, 256);
+        lab_wait_counter(hostile->lab, "evil", "rx", "oversize", i + 1);
+        assert_true(ring_take_used(&driver->rings[TRANSMITQ], &used));
+    }
     guest_reset(&hostile->evil);
     hostile_assert_unharmed(hostile);
 }
@@ -164,47 +188,54 @@ static void test_long_chain(void **state)
 static void test_readable_after_writable(void **state)
 {
     struct driver *driver = hostile_attach(*state);
+    struct ring_descriptor chain[] = {{somewhere(driver), 100, NEXT | WRITE},
+                                      {somewhere(driver), 100, 0}};
 
-    ring_set_descriptor(&driver->rings[TRANSMITQ], 1, somewhere(driver), 100, 0, 0);
-    offer_descriptor(driver, somewhere(driver), 100, NEXT | WRITE, 1);
+    offer_chain(driver, chain, 2);
     hostile_assert_broken(*state, "a readable buffer follows a writable one");
 }
 
 /* --- Indirect tables -------------------------------------------------------------------------------- */
 
-/* A table that lies in one chain with good descriptors, and is itself not good. */
-static void offer_table(struct hostile *hostile, const struct split_descriptor *table, uint32_t len,
-                        const char *reason)
+/* A table of which something is not good. */
+static void offer_table(struct hostile *hostile, const struct ring_descriptor *table,
+                        const uint16_t *next, uint32_t len, const char *reason)
 {
     struct driver *driver = &hostile->evil.driver;
     uint8_t *there = area_at(&driver->area, somewhere(driver));
 
-    memcpy(there, table, TABLE_SIZE * sizeof(*table));
-    offer_descriptor(driver, somewhere(driver), len, INDIRECT, 0);
+    for (unsigned i = 0; i < TABLE_SIZE; i++)
+        ring_set_entry(&driver->rings[TRANSMITQ], there + 16 * i, &table[i], next ? next[i] : 0);
+    offer_descriptor(driver, somewhere(driver), len, INDIRECT);
     hostile_assert_broken(hostile, reason);
 }
 
 static void test_indirect(void **state)
 {
     struct driver *driver = hostile_attach_as(*state, &with_indirect);
-    uint64_t good = somewhere(driver) + 4096;
-    struct split_descriptor table[TABLE_SIZE] = {{.addr = good, .len = 100}};
+    struct ring_descriptor table[TABLE_SIZE] = {{somewhere(driver) + 4096, 100, 0}};
 
-    offer_table(*state, table, 0, "no multiple of 16");
-    offer_table(*state, table, 15, "no multiple of 16");
-    offer_table(*state, table, 17, "no multiple of 16");
-    offer_table(*state, table, UINT32_MAX, "no multiple of 16");
-    table[0].flags = INDIRECT;
-    offer_table(*state, table, 16, "inside an indirect table");
+    offer_table(*state, table, NULL, 0, "no multiple of 16");
+    offer_table(*state, table, NULL, 15, "no multiple of 16");
+    offer_table(*state, table, NULL, 17, "no multiple of 16");
+    offer_table(*state, table, NULL, UINT32_MAX, "no multiple of 16");
+    table[0] = (struct ring_descriptor){.addr = 1, .len = 100};
+    offer_table(*state, table, NULL, 16, "outside of guest memory");
+    table[0] = (struct ring_descriptor){.addr = somewhere(driver)};
+    offer_table(*state, table, NULL, 16, "has length 0");
+}
+
+/* Tables of a split ring are linked; what is said there is no flag in those of a packed one. */
+static void test_indirect_links(void **state)
+{
+    struct driver *driver = hostile_attach_as(*state, &with_indirect);
+    uint64_t good = somewhere(driver) + 4096;
+    struct ring_descriptor table[TABLE_SIZE] = {{good, 100, INDIRECT}};
+
+    offer_table(*state, table, NULL, 16, "inside an indirect table");
     table[0].flags = NEXT;
-    table[0].next = 4;
-    offer_table(*state, table, 64, "next lies beyond its table");
-    table[0].next = 0;
-    offer_table(*state, table, 64, "a loop");
-    table[0] = (struct split_descriptor){.addr = 1, .len = 100};
-    offer_table(*state, table, 16, "outside of guest memory");
-    table[0] = (struct split_descriptor){.addr = good};
-    offer_table(*state, table, 16, "has length 0");
+    offer_table(*state, table, (const uint16_t[TABLE_SIZE]){4}, 64, "next lies beyond its table");
+    offer_table(*state, table, NULL, 64, "a loop");
 }
 
 static void test_indirect_table_elsewhere(void **state)
@@ -212,13 +243,13 @@ static void test_indirect_table_elsewhere(void **state)
     struct driver *driver = hostile_attach_as(*state, &with_indirect);
     uint64_t end = memory_end(driver);
 
-    offer_descriptor(driver, 0, 16, INDIRECT, 0);
+    offer_descriptor(driver, 0, 16, INDIRECT);
     hostile_assert_broken(*state, "outside of guest memory");
-    offer_descriptor(driver, end - 8, 16, INDIRECT, 0);
+    offer_descriptor(driver, end - 8, 16, INDIRECT);
     hostile_assert_broken(*state, "outside of guest memory");
-    offer_descriptor(driver, UINT64_MAX - 15, 32, INDIRECT, 0);
+    offer_descriptor(driver, UINT64_MAX - 15, 32, INDIRECT);
     hostile_assert_broken(*state, "outside of guest memory");
-    offer_descriptor(driver, somewhere(driver), 16, INDIRECT | NEXT, 1);
+    offer_descriptor(driver, somewhere(driver), 16, INDIRECT | NEXT);
     hostile_assert_broken(*state, "indirect");
 }
 
@@ -226,7 +257,7 @@ static void test_indirect_not_negotiated(void **state)
 {
     struct driver *driver = hostile_attach(*state);
 
-    offer_descriptor(driver, somewhere(driver), 16, INDIRECT, 0);
+    offer_descriptor(driver, somewhere(driver), 16, INDIRECT);
     hostile_assert_broken(*state, "without INDIRECT_DESC");
 }
 
@@ -239,9 +270,9 @@ static void test_runts(void **state)
     struct driver *driver = hostile_attach(hostile);
 
     for (uint32_t len = 1; len < 26; len++)
-        offer_descriptor(driver, somewhere(driver), len, 0, 0);
+        offer_descriptor(driver, somewhere(driver), len, 0);
     lab_wait_counter(hostile->lab, "evil", "rx", "runt", 25);
-    offer_descriptor(driver, somewhere(driver), 1000, WRITE, 0);
+    offer_descriptor(driver, somewhere(driver), 1000, WRITE);
     lab_wait_counter(hostile->lab, "evil", "rx", "runt", 26);
     assert_int_equal(ring_num_used(&driver->rings[TRANSMITQ]), 26);
     guest_reset(&hostile->evil);
@@ -259,7 +290,7 @@ static void test_offloads(void **state)
 
     for (unsigned i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         memcpy(header, headers[i], 2);
-        offer_descriptor(driver, somewhere(driver), 1000, 0, 0);
+        offer_descriptor(driver, somewhere(driver), 1000, 0);
         lab_wait_counter(hostile->lab, "evil", "rx", "bad-offload", i + 1);
     }
     guest_reset(&hostile->evil);
@@ -287,13 +318,30 @@ static void shower(struct hostile *hostile, uint32_t len)
     hostile->has_deleted = true;
 }
 
+/* Changes all descriptors of the receiveq, in either format, while the device has them; 0: not this. */
+static void spoil_receive_buffers(struct driver *driver, uint64_t addr, uint32_t len, bool clears)
+{
+    struct ring *ring = &driver->rings[RECEIVEQ];
+
+    for (unsigned i = 0; i < ring->size; i++) {
+        bool is_packed = ring->format == RING_PACKED;
+        uint16_t *flags = is_packed ? &ring->packed[i].flags : &ring->descriptors[i].flags;
+
+        if (addr)
+            *(is_packed ? &ring->packed[i].addr : &ring->descriptors[i].addr) = addr;
+        if (len)
+            *(is_packed ? &ring->packed[i].len : &ring->descriptors[i].len) = len;
+        if (clears)
+            *flags &= (uint16_t)~WRITE;
+    }
+}
+
 static void test_receive_buffer_not_writable(void **state)
 {
     struct hostile *hostile = *state;
     struct driver *driver = hostile_attach(hostile);
 
-    for (uint16_t i = 0; i < 256; i++)
-        driver->rings[RECEIVEQ].descriptors[i].flags = 0;
+    spoil_receive_buffers(driver, 0, 0, true);
     shower(hostile, 100);
     hostile_assert_broken(hostile, "may not write to");
 }
@@ -303,8 +351,7 @@ static void test_receive_buffer_unmapped(void **state)
     struct hostile *hostile = *state;
     struct driver *driver = hostile_attach(hostile);
 
-    for (uint16_t i = 0; i < 256; i++)
-        driver->rings[RECEIVEQ].descriptors[i].addr = memory_end(driver) - 100;
+    spoil_receive_buffers(driver, memory_end(driver) - 100, 0, false);
     shower(hostile, 1000);
     hostile_assert_broken(hostile, "outside of guest memory");
 }
@@ -315,8 +362,7 @@ static void test_receive_buffers_of_a_byte(void **state)
     struct hostile *hostile = *state;
     struct driver *driver = hostile_attach(hostile);
 
-    for (uint16_t i = 0; i < 256; i++)
-        driver->rings[RECEIVEQ].descriptors[i].len = 1;
+    spoil_receive_buffers(driver, 0, 1, false);
     shower(hostile, 1000);
     lab_wait_counter(hostile->lab, "evil", "tx", "no-buffers", 64);
     hostile_assert_unharmed(hostile);
@@ -330,7 +376,28 @@ struct scribbler {
     atomic_bool is_ending;
 };
 
-/* Changes all that the device reads, all the time. */
+/* A descriptor of either format; the last two are what they have in different places. */
+static void scribble_descriptor(struct ring *ring, unsigned idx, const struct ring_descriptor *from,
+                                uint16_t next_or_id)
+{
+    if (ring->format == RING_PACKED) {
+        volatile struct packed_descriptor *slot = &ring->packed[idx];
+
+        slot->addr = from->addr;
+        slot->len = from->len;
+        slot->id = next_or_id;
+        slot->flags = from->flags;
+    } else {
+        volatile struct split_descriptor *slot = &ring->descriptors[idx];
+
+        slot->addr = from->addr;
+        slot->len = from->len;
+        slot->flags = from->flags;
+        slot->next = next_or_id;
+    }
+}
+
+/* Changes all that the device reads, all the time; what it takes is available in one lap or the other. */
 static void *scribble(void *ctx)
 {
     struct scribbler *scribbler = ctx;
@@ -338,14 +405,19 @@ static void *scribble(void *ctx)
     uint32_t seed = 1;
 
     while (!atomic_load(&scribbler->is_ending)) {
-        volatile struct split_descriptor *descriptor;
+        uint16_t lap = 0, flags;
 
         seed = seed * 1664525u + 1013904223u;
-        descriptor = &ring->descriptors[seed >> 8 & 63];
-        descriptor->addr = seed & 1 ? scribbler->good : scribbler->good - 20;
-        descriptor->len = seed & 2 ? 65536 : seed >> 16;
-        descriptor->flags = (uint16_t)(seed >> 20 & (seed & 0x10000 ? 7 : 0));
-        descriptor->next = (uint16_t)(seed >> 25);
+        flags = (uint16_t)(seed >> 20 & (seed & 0x10000 ? 7 : 0));
+        if (ring->format == RING_PACKED)
+            lap = ring_available_flags((uint16_t)(seed << 15));
+        scribble_descriptor(ring, seed >> 8 & 63,
+                            &(struct ring_descriptor){
+                                .addr = seed & 1 ? scribbler->good : scribbler->good - 20,
+                                .len = seed & 2 ? 65536 : seed >> 16,
+                                .flags = (uint16_t)(flags ^ lap),
+                            },
+                            (uint16_t)(seed >> 25));
     }
     return NULL;
 }
@@ -361,8 +433,12 @@ static void test_scribbling(void **state)
 
         scribbler.good = memory_end(scribbler.driver) - 65536;
         pthread_create(&thread, NULL, scribble, &scribbler);
-        for (unsigned i = 0; i < 2000; i++)
-            offer(scribbler.driver, (uint16_t)(i % 64));
+        for (unsigned i = 0; i < 2000; i++) {
+            if (hostile->features & GUEST_F_PACKED)
+                driver_kick(scribbler.driver, TRANSMITQ);
+            else
+                offer(scribbler.driver, (uint16_t)(i % 64));
+        }
         hostile_assert_others_go_on(hostile);
         atomic_store(&scribbler.is_ending, true);
         pthread_join(thread, NULL);
@@ -398,30 +474,37 @@ static void test_many_addresses(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hostile_setup, hostile_teardown)
+#define TEST_OF(name, setup, format)                                                               \
+    {                                                                                              \
+#name "/" format, name, setup, hostile_teardown, NULL                                      \
+    }
+#define SPLIT(name) TEST_OF(name, hostile_setup, "split")
+#define BOTH(name)  SPLIT(name), TEST_OF(name, hostile_setup_packed, "packed")
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_available_index),
-        TEST(test_head),
-        TEST(test_next),
-        TEST(test_loop),
-        TEST(test_zero_length),
-        TEST(test_unmapped),
-        TEST(test_huge_chain),
-        TEST(test_long_chain),
-        TEST(test_readable_after_writable),
-        TEST(test_indirect),
-        TEST(test_indirect_table_elsewhere),
-        TEST(test_indirect_not_negotiated),
-        TEST(test_runts),
-        TEST(test_offloads),
-        TEST(test_receive_buffer_not_writable),
-        TEST(test_receive_buffer_unmapped),
-        TEST(test_receive_buffers_of_a_byte),
-        TEST(test_scribbling),
-        TEST(test_many_addresses),
+        SPLIT(test_available_index),
+        SPLIT(test_head),
+        SPLIT(test_next),
+        SPLIT(test_loop),
+        SPLIT(test_indirect_links),
+        BOTH(test_chain_without_end),
+        BOTH(test_zero_length),
+        BOTH(test_unmapped),
+        BOTH(test_huge_chain),
+        BOTH(test_long_chain),
+        BOTH(test_readable_after_writable),
+        BOTH(test_indirect),
+        BOTH(test_indirect_table_elsewhere),
+        BOTH(test_indirect_not_negotiated),
+        BOTH(test_runts),
+        BOTH(test_offloads),
+        BOTH(test_receive_buffer_not_writable),
+        BOTH(test_receive_buffer_unmapped),
+        BOTH(test_receive_buffers_of_a_byte),
+        BOTH(test_scribbling),
+        SPLIT(test_many_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

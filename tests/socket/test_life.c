@@ -28,9 +28,10 @@ struct fixture {
     bool has_deleted; /* ports, and their counters with them */
 };
 
-static int setup(void **state)
+static int setup_with(void **state, uint64_t features)
 {
     static struct fixture fixture;
+    struct guest_config config = guest_modern;
 
     fixture.has_deleted = false;
     if (lab_setup(state) < 0)
@@ -38,9 +39,20 @@ static int setup(void **state)
     fixture.lab = *state;
     *state = &fixture;
     talk_begin(&fixture.talk, fixture.lab);
-    guest_create(&fixture.c, &guest_modern);
-    guest_create(&fixture.d, &guest_modern);
+    config.features |= features;
+    guest_create(&fixture.c, &config);
+    guest_create(&fixture.d, &config);
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, 0);
+}
+
+static int setup_packed(void **state)
+{
+    return setup_with(state, GUEST_F_PACKED);
 }
 
 static int teardown(void **state)
@@ -178,7 +190,7 @@ static void test_states(void **state)
     lab_wait_state(fixture->lab, "c", "connecting");
     lab_wait_reason(fixture->lab, "c", "waiting for a front-end to connect");
     lab_socket(fixture->lab, path, sizeof(path), "c");
-    assert_int_equal(driver_connect(driver, path, GUEST_F_MODERN, UINT64_MAX), 0);
+    assert_int_equal(driver_connect(driver, path, fixture->c.config.features, UINT64_MAX), 0);
     lab_wait_reason(fixture->lab, "c", "the guest's driver has not started");
     guest_detach(&fixture->c);
     guest_attach(&fixture->c, fixture->lab, "c");
@@ -289,21 +301,26 @@ static void test_end_under_traffic(void **state)
     assert_true(stat(path, &status) < 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_OF(name, setup, format)                                                               \
+    {                                                                                              \
+#name "/" format, name, setup, teardown, NULL                                              \
+    }
+#define SPLIT(name) TEST_OF(name, setup, "split")
+#define BOTH(name)  SPLIT(name), TEST_OF(name, setup_packed, "packed")
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_ports_come_and_go),
-        TEST(test_port_removed_under_load),
-        TEST(test_disconnect_in_mid_burst),
-        TEST(test_driver_reloaded),
-        TEST(test_states),
-        TEST(test_disabled),
-        TEST(test_memory_is_private),
-        TEST(test_workers_change),
-        TEST(test_nothing_leaks),
-        TEST(test_end_under_traffic),
+        BOTH(test_ports_come_and_go),
+        BOTH(test_port_removed_under_load),
+        BOTH(test_disconnect_in_mid_burst),
+        BOTH(test_driver_reloaded),
+        BOTH(test_states),
+        BOTH(test_disabled),
+        BOTH(test_memory_is_private),
+        SPLIT(test_workers_change),
+        BOTH(test_nothing_leaks),
+        BOTH(test_end_under_traffic),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,11 +33,11 @@ static uint32_t next_size(uint32_t size)
     return next <= FRAME_BYTES || size == FRAME_BYTES ? next : FRAME_BYTES;
 }
 
-static void expect(struct guest *to, unsigned pair, uint32_t size, uint32_t number)
+static void expect(struct guest *to, uint32_t size, uint32_t number)
 {
     uint32_t len;
 
-    if (!guest_receive(to, pair, frame, &len, TIMEOUT_MS))
+    if (!guest_receive_any(to, frame, &len, TIMEOUT_MS))
         fail_msg("frame %u of %u bytes did not come", number, size);
     assert_int_equal(len, size);
     assert_true(frame_is(frame, len, number));
@@ -57,7 +57,7 @@ static uint32_t send_all_sizes(struct guest *from, struct guest *to, uint32_t ma
 
     for (uint32_t size = FRAME_MIN_BYTES; size <= max; size = next_size(size)) {
         while (used + num_buffers(to, size) > most || number - next == WINDOW) {
-            expect(to, 0, sizes[next % WINDOW], next);
+            expect(to, sizes[next % WINDOW], next);
             used -= num_buffers(to, sizes[next++ % WINDOW]);
         }
         frame_fill(frame, size, to->mac, from->mac, number);
@@ -66,7 +66,7 @@ static uint32_t send_all_sizes(struct guest *from, struct guest *to, uint32_t ma
         used += num_buffers(to, size);
     }
     while (next < number) {
-        expect(to, 0, sizes[next % WINDOW], next);
+        expect(to, sizes[next % WINDOW], next);
         next++;
     }
     return number;
@@ -158,6 +158,80 @@ static const struct guest_config many_regions = {.features = GUEST_F_VERSION_1 |
                                                  .layout = GUEST_APART,
                                                  .num_regions = 127};
 
+#define PACKED (GUEST_F_PACKED | GUEST_F_VERSION_1 | P)
+
+/* Packed rings may have any size. */
+static const struct guest_config packed = {.features = PACKED | GUEST_F_MRG_RXBUF,
+                                           .num_pairs = 1,
+                                           .ring_size = 257,
+                                           .rx_bytes = 1526};
+static const struct guest_config packed_pieces = {.features = PACKED,
+                                                  .num_pairs = 1,
+                                                  .ring_size = 500,
+                                                  .rx_bytes = 65562,
+                                                  .layout = GUEST_PIECES};
+static const struct guest_config packed_everything = {
+    .features = PACKED | GUEST_F_MRG_RXBUF | GUEST_F_EVENT_IDX | GUEST_F_INDIRECT |
+                GUEST_F_IN_ORDER,
+    .num_pairs = 1,
+    .ring_size = 100,
+    .rx_bytes = 1000,
+    .layout = GUEST_PIECES,
+};
+static const struct guest_config packed_in_order = {.features = PACKED | GUEST_F_IN_ORDER,
+                                                    .num_pairs = 1,
+                                                    .ring_size = 33,
+                                                    .rx_bytes = 65562,
+                                                    .layout = GUEST_APART};
+static const struct guest_config packed_event_idx = {
+    .features = PACKED | GUEST_F_MRG_RXBUF | GUEST_F_EVENT_IDX,
+    .num_pairs = 1,
+    .ring_size = 255,
+    .rx_bytes = 4096,
+};
+static const struct guest_config in_order = {.features = GUEST_F_MODERN | GUEST_F_IN_ORDER,
+                                             .num_pairs = 1,
+                                             .ring_size = 256,
+                                             .rx_bytes = 1526,
+                                             .layout = GUEST_APART};
+static const struct guest_config in_order_big_buffers = {
+    .features = GUEST_F_VERSION_1 | P | GUEST_F_IN_ORDER | GUEST_F_EVENT_IDX,
+    .num_pairs = 1,
+    .ring_size = 64,
+    .rx_bytes = 65562,
+    .layout = GUEST_APART,
+};
+
+static void test_packed(void **state)
+{
+    exchange(*state, &packed, &packed_pieces);
+}
+
+static void test_packed_to_split(void **state)
+{
+    exchange(*state, &packed_event_idx, &everything);
+}
+
+static void test_packed_to_legacy(void **state)
+{
+    exchange(*state, &packed_everything, &of_old);
+}
+
+static void test_packed_in_order(void **state)
+{
+    exchange(*state, &packed_in_order, &packed_everything);
+}
+
+static void test_in_order(void **state)
+{
+    exchange(*state, &in_order, &in_order_big_buffers);
+}
+
+static void test_in_order_to_packed(void **state)
+{
+    exchange(*state, &in_order_big_buffers, &packed);
+}
+
 static void test_mergeable(void **state)
 {
     exchange(*state, &mergeable, &guest_modern);
@@ -234,7 +308,7 @@ static void test_not_delivered(void **state)
     guest_must_send(&a, 0, frame, FRAME_BYTES + 1);
     frame_fill(frame, 60, b.mac, a.mac, 1);
     guest_must_send(&a, 0, frame, 60);
-    expect(&b, 0, 60, 1);
+    expect(&b, 60, 1);
     guest_wait_sent(&a, 0);
     assert_int_equal(lab_counter(lab, "a", "rx", "packets"), 4);
     assert_int_equal(lab_counter(lab, "a", "rx", "runt"), 2);
@@ -266,7 +340,7 @@ static void test_too_big(void **state)
         frame_fill(frame, size, b.mac, a.mac, i);
         guest_must_send(&a, 0, frame, size);
         if (i % 2)
-            expect(&b, 0, size, i);
+            expect(&b, size, i);
     }
     guest_wait_sent(&a, 0);
     assert_int_equal(lab_counter(lab, "b", "tx", "too-big"), 50);
@@ -278,42 +352,41 @@ static void test_too_big(void **state)
 
 /* --- Many pairs ------------------------------------------------------------------------------------- */
 
-static void connect_pairs(struct lab *lab, struct guest *guest, const char *name, unsigned num)
+static void connect_pairs(struct lab *lab, struct guest *guest, const char *name, unsigned num,
+                          uint64_t features)
 {
     struct guest_config config = guest_modern;
 
-    config.features |= GUEST_F_MQ | GUEST_F_EVENT_IDX;
+    config.features |= GUEST_F_MQ | GUEST_F_EVENT_IDX | features;
     config.num_pairs = num;
     lab_add_port(lab, name, 4);
     guest_create(guest, &config);
     guest_attach(guest, lab, name);
 }
 
-/* What is sent on pair n comes on pair n, or on one of those that there are; each flow in its order. */
-static void test_multi_queue(void **state)
+/* Whatever pair it is sent on, each frame comes once, on one of the pairs that there are. */
+static void exchange_on_pairs(struct lab *lab, uint64_t features)
 {
-    struct lab *lab = *state;
     struct guest a, b, c;
 
-    connect_pairs(lab, &a, "a", 4);
-    connect_pairs(lab, &b, "b", 4);
-    connect_pairs(lab, &c, "c", 3);
+    connect_pairs(lab, &a, "a", 4, features);
+    connect_pairs(lab, &b, "b", 4, features);
+    connect_pairs(lab, &c, "c", 3, 0);
     for (uint32_t i = 0; i < 2000; i++) {
-        unsigned pair = i % 7 % 4;
         struct guest *to = i % 3 ? &b : &c;
 
         frame_fill(frame, 100 + i, to->mac, a.mac, i);
         if (i < 8)
             memcpy(frame, frame_broadcast, 6);
-        guest_must_send(&a, pair, frame, 100 + i);
+        guest_must_send(&a, i % 7 % 4, frame, 100 + i);
         if (i < 8) {
-            expect(&b, pair, 100 + i, i);
-            expect(&c, pair < 3 ? pair : pair % 3, 100 + i, i);
+            expect(&b, 100 + i, i);
+            expect(&c, 100 + i, i);
             frame_fill(frame, 100 + i, a.mac, to->mac, i);
-            guest_must_send(to, 0, frame, 100 + i);
-            expect(&a, 0, 100 + i, i);
+            guest_must_send(to, i % 3, frame, 100 + i);
+            expect(&a, 100 + i, i);
         } else {
-            expect(to, to == &c ? pair % 3 : pair, 100 + i, i);
+            expect(to, 100 + i, i);
         }
     }
     guest_assert_quiet(&b);
@@ -322,6 +395,16 @@ static void test_multi_queue(void **state)
     guest_destroy(&a);
     guest_destroy(&b);
     guest_destroy(&c);
+}
+
+static void test_multi_queue(void **state)
+{
+    exchange_on_pairs(*state, 0);
+}
+
+static void test_multi_queue_packed(void **state)
+{
+    exchange_on_pairs(*state, GUEST_F_PACKED | GUEST_F_IN_ORDER);
 }
 
 /* --- Sleep and wake-up ------------------------------------------------------------------------------ */
@@ -341,12 +424,12 @@ static void ping_pong(struct lab *lab, const char *mode, const struct guest_conf
     for (uint32_t i = 0; i < 2000; i++) {
         frame_fill(frame, 60, b.mac, a.mac, i);
         guest_must_send(&a, 0, frame, 60);
-        expect(&b, 0, 60, i);
+        expect(&b, 60, i);
         for (volatile uint32_t spin = (i * 7919) % 200000; spin > 0; spin--)
             ;
         frame_fill(frame, 60, a.mac, b.mac, i);
         guest_must_send(&b, 0, frame, 60);
-        expect(&a, 0, 60, i);
+        expect(&a, 60, i);
     }
     lab_assert_balance(lab);
     guest_destroy(&a);
@@ -373,6 +456,21 @@ static void test_interrupt_event_idx(void **state)
     ping_pong(*state, "interrupt", &event_idx);
 }
 
+static void test_adaptive_packed(void **state)
+{
+    ping_pong(*state, "adaptive", &packed_everything);
+}
+
+static void test_interrupt_packed(void **state)
+{
+    ping_pong(*state, "interrupt", &packed);
+}
+
+static void test_interrupt_packed_event_idx(void **state)
+{
+    ping_pong(*state, "interrupt", &packed_event_idx);
+}
+
 static void test_poll(void **state)
 {
     ping_pong(*state, "poll", &event_idx);
@@ -394,13 +492,23 @@ int main(void)
         TEST(test_everything_to_legacy),
         TEST(test_tiny_buffers),
         TEST(test_many_regions),
+        TEST(test_packed),
+        TEST(test_packed_to_split),
+        TEST(test_packed_to_legacy),
+        TEST(test_packed_in_order),
+        TEST(test_in_order),
+        TEST(test_in_order_to_packed),
         TEST(test_not_delivered),
         TEST(test_too_big),
         TEST(test_multi_queue),
+        TEST(test_multi_queue_packed),
         TEST(test_adaptive),
         TEST(test_adaptive_event_idx),
         TEST(test_interrupt),
         TEST(test_interrupt_event_idx),
+        TEST(test_adaptive_packed),
+        TEST(test_interrupt_packed),
+        TEST(test_interrupt_packed_event_idx),
         TEST(test_poll),
     };
 

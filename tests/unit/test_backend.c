@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The life of a back-end: its connections, one after the other, and the states of its rings. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,11 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <shunt/log.h>
 
 #include "lib/pair.h"
 #include "lib/process.h"
@@ -261,12 +265,141 @@ static void test_disconnect_in_the_middle(void **state)
     pair_connect(pair);
     pair_start(pair, 0);
     shunt_virtqueue_lock(queue);
-    shunt_virtqueue_push(queue, &chain, 64);
+    shunt_virtqueue_push(queue, &chain, &iov, 64);
     shunt_virtqueue_publish(queue);
     shunt_virtqueue_unlock(queue);
     assert_int_equal(ring_num_used(&pair->driver.rings[0]), 0);
     pair_assert_works(pair, 0);
 }
+
+/* --- No descriptors --------------------------------------------------------------------------------- */
+
+static unsigned num_lines;
+
+static void count_line(void *ctx, enum shunt_log_level level, const char *tag, const char *text)
+{
+    if (strstr(text, "cannot be accepted: Too many open files"))
+        num_lines++;
+}
+
+/* No more than are open; what there was before. */
+static struct rlimit forbid_descriptors(void)
+{
+    struct rlimit before, none;
+    int next = dup(0);
+
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return before;
+}
+
+/* Who cannot be accepted must not keep us busy, and is accepted when there are descriptors again. */
+static void test_no_descriptors(void **state)
+{
+    struct pair *pair = *state;
+    struct pollfd events = {.fd = shunt_backend_fd(pair->device.backend), .events = POLLIN};
+    struct rlimit before;
+
+    assert_int_equal(frontend_open(&pair->driver.frontend, pair->device.path), 0);
+    num_lines = 0;
+    shunt_log_set(SHUNT_LOG_WARNING, count_line, NULL);
+    before = forbid_descriptors();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(poll(&events, 1, 20000), 1);
+        for (unsigned j = 0; j < 2; j++) /* the timer, and what it makes us look at */
+            shunt_backend_dispatch(pair->device.backend);
+        assert_int_equal(poll(&events, 1, 0), 0);
+        pair_assert_reason(pair, "cannot be accepted: Too many open files");
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    shunt_log_set(SHUNT_LOG_WARNING, NULL, NULL);
+    assert_int_equal(num_lines, 1);
+    while (!shunt_backend_is_connected(pair->device.backend)) {
+        assert_int_equal(poll(&events, 1, 20000), 1);
+        shunt_backend_dispatch(pair->device.backend);
+    }
+    pair_assert_no_reason(pair);
+}
+
+/* --- A socket that was handed over ------------------------------------------------------------------ */
+
+static void test_connection_handed_over(void **state)
+{
+    struct pair *pair = *state;
+    struct driver *driver = &pair->driver;
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    device_become_adopter(&pair->device, PAIR_NUM_QUEUES, fds[0]);
+    assert_int_equal(pair->device.num_connected, 0);
+    frontend_adopt(&driver->frontend, fds[1]);
+    assert_int_equal(driver_begin(driver, PAIR_FEATURES, ALL), 0);
+    assert_int_equal(pair->device.num_connected, 1);
+    pair_assert_no_reason(pair);
+    pair_start(pair, 0);
+    pair_assert_works(pair, 0);
+    pair_disconnect(pair);
+    assert_int_equal(pair->device.num_disconnected, 1);
+    pair_assert_reason(pair, "the only connection has ended: the front-end closed it");
+    assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+    device_run(&pair->device);
+    assert_int_equal(pair->device.num_connected, 1);
+}
+
+static void test_handed_over_and_not_begun(void **state)
+{
+    struct pair *pair = *state;
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    device_become_adopter(&pair->device, PAIR_NUM_QUEUES, fds[0]);
+    shunt_backend_destroy(pair->device.backend);
+    pair->device.backend = NULL;
+    assert_int_equal(pair->device.num_disconnected, 0);
+    assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+    close(fds[1]);
+}
+
+static void test_listening_socket_handed_over(void **state)
+{
+    struct pair *pair = *state;
+    char path[sizeof(pair->device.path)];
+
+    snprintf(path, sizeof(path), "%s/handed", pair->device.folder);
+    device_become_adopter(&pair->device, PAIR_NUM_QUEUES, frontend_listen(path));
+    memcpy(pair->device.path, path, sizeof(path));
+    for (unsigned i = 1; i <= 3; i++) {
+        pair_assert_reason(pair, "waiting for a front-end to connect");
+        pair_connect(pair);
+        driver_reset_ring(&pair->driver, 0);
+        pair_start(pair, 0);
+        pair_assert_works(pair, 0);
+        pair_disconnect(pair);
+        assert_int_equal(pair->device.num_connected, i);
+    }
+    unlink(path);
+}
+
+static void test_handed_over_in_error(void **state)
+{
+    struct shunt_backend_config config = {.name = "adopter", .num_virtqueues = 2};
+    int fds[2] = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                  open("/dev/null", O_RDWR | O_CLOEXEC)};
+
+    config.fd = fds[0];
+    assert_not_created(&config, -ENOTCONN);
+    config.fd = fds[1];
+    assert_not_created(&config, -ENOTSOCK);
+    config.fd = -1;
+    assert_not_created(&config, -EBADF);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(close(fds[i]), 0); /* they are still ours */
+}
+
+/* --- Many rounds ------------------------------------------------------------------------------------ */
 
 /* One round of what breaks connections. */
 static void one_round(struct pair *pair, unsigned round)
@@ -317,6 +450,11 @@ static const struct CMUnitTest tests[] = {
     TEST(test_front_end_does_not_read),
     TEST(test_destroyed_while_connected),
     TEST(test_disconnect_in_the_middle),
+    TEST(test_no_descriptors),
+    TEST(test_connection_handed_over),
+    TEST(test_handed_over_and_not_begun),
+    TEST(test_listening_socket_handed_over),
+    TEST(test_handed_over_in_error),
     TEST(test_a_thousand_rounds),
 };
 

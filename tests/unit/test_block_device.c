@@ -13,6 +13,7 @@
 
 #include "lib/block_device.h"
 #include "lib/driver.h"
+#include "lib/variant.h"
 
 #define NUM_SECTORS 1024
 #define FEATURES                                                                                   \
@@ -41,6 +42,7 @@ static void run_device(void *ctx)
 static int setup(void **state)
 {
     static struct fixture fixture;
+    uint64_t features = FEATURES | variant_features(state);
 
     fixture = (struct fixture){.folder = "/tmp/shunt-block-XXXXXX"};
     if (!mkdtemp(fixture.folder))
@@ -51,8 +53,9 @@ static int setup(void **state)
     driver_init(&fixture.driver, BLOCK_NUM_QUEUES, 64, 1 << 20);
     fixture.driver.idle = run_device;
     fixture.driver.idle_ctx = fixture.device;
-    if (driver_connect(&fixture.driver, fixture.path, FEATURES, UINT64_MAX) < 0 ||
-        driver_start(&fixture.driver, 0) < 0 || driver_start(&fixture.driver, 1) < 0)
+    if (driver_connect(&fixture.driver, fixture.path, features, UINT64_MAX) < 0 ||
+        fixture.driver.frontend.features != features || driver_start(&fixture.driver, 0) < 0 ||
+        driver_start(&fixture.driver, 1) < 0)
         return -1;
     *state = &fixture;
     return 0;
@@ -103,7 +106,7 @@ static uint8_t request(struct fixture *fixture, unsigned queue, uint32_t type, u
     struct block_request header = {.type = type, .sector = sector};
     struct ring_buffer buffers[64];
     unsigned num = lay_out(fixture, 0, &header, len, piece, buffers);
-    struct split_used_element used;
+    struct ring_used used;
 
     assert_true(driver_add(&fixture->driver, queue, buffers, num) >= 0);
     block_device_run(fixture->device);
@@ -169,7 +172,7 @@ static void test_bad_requests(void **state)
 {
     struct fixture *fixture = *state;
     struct ring_buffer lone = driver_buffer(&fixture->driver, 0, 15, false);
-    struct split_used_element used;
+    struct ring_used used;
 
     assert_int_equal(request(fixture, 0, BLOCK_IN, NUM_SECTORS - 1, 1024, 512), BLOCK_ERROR);
     assert_int_equal(request(fixture, 0, BLOCK_IN, UINT64_MAX, 512, 512), BLOCK_ERROR);
@@ -188,8 +191,8 @@ static void test_burst(void **state)
     struct fixture *fixture = *state;
     struct driver *driver = &fixture->driver;
     struct ring *ring = &driver->rings[0];
-    struct split_used_element used;
-    uint32_t heads[8];
+    struct ring_used used;
+    uint32_t ids[8];
 
     for (unsigned i = 0; i < 8; i++) {
         struct block_request header = {.type = BLOCK_OUT, .sector = i};
@@ -198,16 +201,16 @@ static void test_burst(void **state)
 
         fill(data_of(fixture, i), 512, i);
         assert_int_equal(lay_out(fixture, i, &header, 512, 512, buffers), 3);
-        heads[i] = (uint32_t)ring_add_indirect(ring, driver_data(driver, table),
-                                               driver_buffer(driver, table, 1, false).addr, buffers,
-                                               3);
+        ids[i] = (uint32_t)ring_add_indirect(ring, driver_data(driver, table),
+                                             driver_buffer(driver, table, 1, false).addr, buffers,
+                                             3);
     }
     ring_publish(ring);
     driver_kick(driver, 0);
     block_device_run(fixture->device);
     for (unsigned i = 8; i-- > 0;) {
         assert_true(ring_take_used(ring, &used));
-        assert_int_equal(used.id, heads[i]);
+        assert_int_equal(used.id, ids[i]);
         assert_int_equal(status_of(fixture, i), BLOCK_OK);
     }
     assert_int_equal(request(fixture, 1, BLOCK_IN, 5, 512, 512), BLOCK_OK);
@@ -215,7 +218,7 @@ static void test_burst(void **state)
     assert_memory_equal(data_of(fixture, 0), data_of(fixture, 1), 512);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) BOTH_FORMATS(name, setup, teardown)
 
 int main(void)
 {

@@ -353,6 +353,102 @@ static void test_send_to_nobody(void **state)
     assert_int_equal(channel_send(&fixture->channel, &reply, &fixture->error), -EPIPE);
 }
 
+/* --- Sending what can wait -------------------------------------------------------------------------- */
+
+static void put(struct fixture *fixture, uint64_t value, int fd)
+{
+    struct wire_message message = reply_of(value);
+
+    if (fd >= 0)
+        message.fds[message.num_fds++] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    assert_true(channel_is_flushed(&fixture->channel));
+    channel_put(&fixture->channel, &message);
+    assert_int_equal(message.num_fds, 0);
+    assert_false(channel_is_flushed(&fixture->channel));
+}
+
+static void assert_peer_receives(struct fixture *fixture, uint64_t value, bool has_fd)
+{
+    struct frontend_message message;
+    uint64_t received;
+    int fd;
+
+    assert_int_equal(frontend_receive_fd(&fixture->peer, &message, &fd), 0);
+    assert_int_equal(message.size, sizeof(received));
+    memcpy(&received, message.payload, sizeof(received));
+    assert_int_equal(received, value);
+    assert_int_equal(fd >= 0, has_fd);
+    if (has_fd)
+        close(fd);
+}
+
+static void test_flush(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(channel_flush(&fixture->channel, &fixture->error), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        put(fixture, i, i % 2 ? fixture->file : -1);
+        assert_int_equal(channel_flush(&fixture->channel, &fixture->error), 0);
+        assert_true(channel_is_flushed(&fixture->channel));
+        assert_peer_receives(fixture, i, i % 2);
+    }
+}
+
+/* Nothing is lost or torn, however often the socket is full. */
+static void test_flush_to_full_socket(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t num_sent = 0, num_received = 0;
+
+    for (unsigned round = 0; round < 3; round++) {
+        int result;
+
+        do {
+            if (channel_is_flushed(&fixture->channel))
+                put(fixture, num_sent++, fixture->file);
+            result = channel_flush(&fixture->channel, &fixture->error);
+        } while (result == 0);
+        assert_true(result == -EAGAIN || result == -ETOOMANYREFS);
+        assert_false(channel_is_flushed(&fixture->channel));
+        while (num_received < num_sent - 1)
+            assert_peer_receives(fixture, num_received++, true);
+        assert_int_equal(channel_flush(&fixture->channel, &fixture->error), 0);
+        assert_peer_receives(fixture, num_received++, true);
+    }
+    assert_true(num_sent > 10);
+}
+
+static void test_flush_to_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put(fixture, 1, fixture->file);
+    frontend_close(&fixture->peer);
+    assert_int_equal(channel_flush(&fixture->channel, &fixture->error), -EPIPE);
+}
+
+/* What was not sent is closed with the channel: the teardown counts. */
+static void test_close_before_flush(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put(fixture, 1, fixture->file);
+    channel_close(&fixture->channel);
+    assert_true(channel_is_flushed(&fixture->channel));
+}
+
+static void test_send_fd(void **state)
+{
+    struct fixture *fixture = *state;
+    struct wire_message reply = reply_of(42);
+
+    assert_int_equal(channel_send_fd(&fixture->channel, &reply, fixture->file, &fixture->error), 0);
+    assert_peer_receives(fixture, 42, true);
+    assert_int_equal(channel_send(&fixture->channel, &reply, &fixture->error), 0);
+    assert_peer_receives(fixture, 42, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -379,6 +475,11 @@ int main(void)
         TEST(test_send),
         TEST(test_send_to_full_socket),
         TEST(test_send_to_nobody),
+        TEST(test_flush),
+        TEST(test_flush_to_full_socket),
+        TEST(test_flush_to_nobody),
+        TEST(test_close_before_flush),
+        TEST(test_send_fd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,6 +241,49 @@ static void test_read_only(void **state)
     assert_int_equal(listener.fd, -1);
 }
 
+/* --- A socket that listens already ------------------------------------------------------------------ */
+
+static void test_adopt(void **state)
+{
+    struct fixture *fixture = *state;
+    struct frontend peer;
+    int fd = frontend_listen(fixture->path);
+
+    assert_int_equal(listener_adopt(&fixture->listener, fd, &fixture->error), 0);
+    assert_int_equal(fixture->listener.fd, fd);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(listener_accept(&fixture->listener), -EAGAIN);
+    assert_int_equal(frontend_open(&peer, fixture->path), 0);
+    fd = listener_accept(&fixture->listener);
+    assert_true(fd >= 0);
+    close(fd);
+    frontend_close(&peer);
+    /* Whoever made the file removes it. */
+    listener_close(&fixture->listener);
+    assert_true(exists(fixture->path));
+    unlink(fixture->path);
+}
+
+static void assert_not_adopted(struct fixture *fixture, int fd, int code, const char *text)
+{
+    assert_int_equal(listener_adopt(&fixture->listener, fd, &fixture->error), code);
+    assert_int_equal(fixture->error.code, code);
+    assert_non_null(strstr(fixture->error.text, text));
+    assert_int_equal(fixture->listener.fd, -1);
+    if (fd >= 0)
+        assert_int_equal(close(fd), 0); /* it is still ours */
+}
+
+static void test_adopt_errors(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_not_adopted(fixture, open("/dev/null", O_RDONLY | O_CLOEXEC), -ENOTSOCK, "no socket");
+    assert_not_adopted(fixture, socket(AF_UNIX, SOCK_STREAM, 0), -EINVAL, "listens");
+    assert_not_adopted(fixture, socket(AF_UNIX, SOCK_DGRAM, 0), -EINVAL, "no stream socket");
+    assert_not_adopted(fixture, -1, -EBADF, "no socket");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -249,7 +292,8 @@ int main(void)
         TEST(test_accept),       TEST(test_removes_its_file), TEST(test_leaves_other_file),
         TEST(test_path_lengths), TEST(test_stale_socket),     TEST(test_live_socket),
         TEST(test_busy_socket),  TEST(test_something_else),   TEST(test_socket_of_other_type),
-        TEST(test_folder),       TEST(test_read_only),
+        TEST(test_folder),       TEST(test_read_only),        TEST(test_adopt),
+        TEST(test_adopt_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

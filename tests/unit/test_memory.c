@@ -11,13 +11,14 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/ring.h"
+#include "lib/area.h"
 #include "memory/memory.h"
 
 #define PAGE   UINT64_C(4096)
@@ -612,27 +613,52 @@ static void test_adjacent_regions_come_in_pieces(void **state)
     expect_at(f, shunt_memory_at_guest, GUEST + PAGE + 100, 392, 11 * (int64_t)PAGE, 392);
 }
 
-static void test_last_region_is_only_a_hint(void **state)
+static void test_finding_regions(void **state)
 {
     struct fixture *f = *state;
-    const struct memory_region *last = NULL;
-    uint64_t contiguous;
+    const struct memory_region *regions = f->memory->regions;
 
-    assert_int_equal(add(f, GUEST, USER, PAGE, 0), 0);
-    assert_int_equal(add(f, GUEST + PAGE, USER + PAGE, PAGE, 5 * PAGE), 0);
-    for (unsigned round = 0; round < 2; round++) {
-        uint8_t *at = memory_at_guest(f->memory, &last, GUEST + 9, PAGE, &contiguous);
+    assert_int_equal(add(f, GUEST, USER + 9 * PAGE, PAGE, 0), 0);
+    assert_int_equal(add(f, GUEST + PAGE, USER, 2 * PAGE, 5 * PAGE), 0);
+    assert_ptr_equal(memory_find_guest(f->memory, GUEST + PAGE - 1), &regions[0]);
+    assert_ptr_equal(memory_find_guest(f->memory, GUEST + PAGE), &regions[1]);
+    assert_null(memory_find_guest(f->memory, GUEST + 3 * PAGE));
+    assert_ptr_equal(memory_find_user(f->memory, USER + 9 * PAGE), &regions[0]);
+    assert_ptr_equal(memory_find_user(f->memory, USER + 2 * PAGE - 1), &regions[1]);
+    assert_null(memory_find_user(f->memory, USER - 1));
+    assert_null(memory_find_user(f->memory, USER + 2 * PAGE));
+    assert_int_equal(regions[1].range.addr, GUEST + PAGE);
+    assert_int_equal(regions[1].range.size, 2 * PAGE);
+    assert_int_equal(regions[1].range.access, MEMORY_READ | MEMORY_WRITE);
+    assert_ptr_equal(regions[1].range.host, at_guest(f, GUEST + PAGE));
+}
 
-        assert_ptr_equal(last, &f->memory->regions[0]);
-        assert_int_equal(contiguous, PAGE - 9);
-        assert_memory_equal(at, f->area.base + 9, PAGE - 9);
-        at = memory_at_guest(f->memory, &last, GUEST + PAGE, 1, &contiguous);
-        assert_ptr_equal(last, &f->memory->regions[1]);
-        assert_memory_equal(at, f->area.base + 5 * PAGE, PAGE);
-        assert_null(memory_at_guest(f->memory, &last, GUEST + 2 * PAGE, 1, &contiguous));
-        assert_int_equal(contiguous, 0);
-        assert_ptr_equal(last, &f->memory->regions[1]);
+/* From our pointers back to the guest's addresses, to the first and last byte of each region. */
+static void test_guest_address_of(void **state)
+{
+    struct fixture *f = *state;
+    static const uint64_t guests[] = {0, GUEST, UINT64_MAX - PAGE + 1, GUEST + PAGE, 77 * PAGE + 5};
+    uint64_t addr = 12345;
+    int local;
+
+    assert_false(memory_guest_addr_of(f->memory, f->area.base, &addr));
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(add(f, guests[i], USER + i * PAGE, PAGE, (i + 3) * PAGE), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        static const uint64_t offsets[] = {0, 1, PAGE - 1};
+
+        for (unsigned j = 0; j < 3; j++) {
+            uint64_t wanted = guests[i] + offsets[j];
+
+            assert_true(memory_guest_addr_of(f->memory, at_guest(f, wanted), &addr));
+            assert_int_equal(addr, wanted);
+        }
     }
+    addr = 12345;
+    assert_false(memory_guest_addr_of(f->memory, &local, &addr));
+    assert_false(memory_guest_addr_of(f->memory, f->area.base, &addr)); /* the test's own mapping */
+    assert_false(memory_guest_addr_of(f->memory, NULL, &addr));
+    assert_int_equal(addr, 12345);
 }
 
 static void test_offset_within_a_page(void **state)
@@ -694,27 +720,80 @@ static void test_huge_pages(void **state)
     close(fd);
 }
 
-static void test_huge_pages_can_be_touched(void **state)
+/*
+ * Two pages of a file, `page` bytes each, which two regions share: the border between them is within the
+ * first page. Takes over the descriptor; -1: there is no such file here, as errno says.
+ */
+static void expect_backing(struct fixture *f, int fd, uint64_t page)
 {
-    struct fixture *f = *state;
-    struct shunt_memory_region region = region_of(GUEST, USER, PAGE, HUGE_2 - PAGE);
-    int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+    uint64_t border = page / 2 + 100, end = 2 * page;
+    struct shunt_memory_region first = region_of(GUEST, USER, border, 0);
+    struct shunt_memory_region second = region_of(GUEST + border, USER + border, end - border,
+                                                  border);
     uint8_t *own = MAP_FAILED;
 
-    /* Without MAP_NORESERVE: it fails if there are no pages, where a touch would be a SIGBUS. */
-    if (fd >= 0 && ftruncate(fd, (off_t)HUGE_2) == 0)
-        own = mmap(NULL, HUGE_2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    /* Without MAP_NORESERVE: it fails if there are no huge pages, where a touch would be a SIGBUS. */
+    if (fd >= 0 && ftruncate(fd, (off_t)end) == 0)
+        own = mmap(NULL, end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (own == MAP_FAILED) {
-        print_message("no huge pages are free here: %s\n", strerror(errno));
+        print_message("no such memory is to be had here: %s\n", strerror(errno));
         if (fd >= 0)
             close(fd);
         skip();
     }
-    own[HUGE_2 - PAGE] = 0x99;
-    assert_int_equal(shunt_memory_add(f->memory, &region, fd, NULL), 0);
-    assert_int_equal(*at_guest(f, GUEST), 0x99);
-    munmap(own, HUGE_2);
+    memset(own + border - 50, 0x11, 50);
+    memset(own + border, 0x22, 50);
+    own[end - 1] = 0x33;
+    assert_int_equal(shunt_memory_add(f->memory, &first, fd, NULL), 0);
+    assert_int_equal(shunt_memory_add(f->memory, &second, fd, NULL), 0);
+    assert_memory_equal(at_guest(f, GUEST + border - 50), own + border - 50, 50);
+    assert_memory_equal(at_guest(f, GUEST + border), own + border, 50);
+    assert_int_equal(*at_guest(f, GUEST + end - 1), 0x33);
+    *at_guest(f, GUEST + page) = 0x44;
+    assert_int_equal(own[page], 0x44);
+    assert_int_equal(shunt_memory_remove(f->memory, &first, NULL), 0);
+    assert_null(at_guest(f, GUEST + border - 1));
+    assert_memory_equal(at_guest(f, GUEST + border), own + border, 50);
+    assert_int_equal(shunt_memory_remove(f->memory, &second, NULL), 0);
+    munmap(own, end);
     close(fd);
+}
+
+/* As QEMU makes it: nobody can take it away under our hands any more. */
+static void test_backed_by_sealed_memfd(void **state)
+{
+    int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)(2 * PAGE)), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL), 0);
+    expect_backing(*state, fd, PAGE);
+}
+
+static void test_backed_by_shared_memory(void **state)
+{
+    expect_backing(*state, open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), PAGE);
+}
+
+static void test_backed_by_file(void **state)
+{
+    char path[] = "/tmp/shunt-memory-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+
+    if (fd >= 0)
+        unlink(path);
+    expect_backing(*state, fd, PAGE);
+}
+
+static void test_backed_by_huge_pages(void **state)
+{
+    expect_backing(*state, memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB), HUGE_2);
+}
+
+static void test_backed_by_gigantic_pages(void **state)
+{
+    expect_backing(*state, memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_1GB),
+                   UINT64_C(1) << 30);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -746,11 +825,16 @@ int main(void)
         TEST(test_borders),
         TEST(test_empty_memory),
         TEST(test_adjacent_regions_come_in_pieces),
-        TEST(test_last_region_is_only_a_hint),
+        TEST(test_finding_regions),
+        TEST(test_guest_address_of),
         TEST(test_offset_within_a_page),
         TEST(test_file_on_disk),
         TEST(test_huge_pages),
-        TEST(test_huge_pages_can_be_touched),
+        TEST(test_backed_by_sealed_memfd),
+        TEST(test_backed_by_shared_memory),
+        TEST(test_backed_by_file),
+        TEST(test_backed_by_huge_pages),
+        TEST(test_backed_by_gigantic_pages),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

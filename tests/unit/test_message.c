@@ -19,30 +19,36 @@
 #include "lib/pair.h"
 #include "lib/process.h"
 
-#define ALL        UINT64_MAX
-#define NUM(array) (sizeof(array) / sizeof((array)[0]))
+#define FEATURE_ACCESS_PLATFORM (UINT64_C(1) << 33)
+#define NUM(array)              (sizeof(array) / sizeof((array)[0]))
 
 /* --- What the table says of each message ------------------------------------------------------------ */
 
 struct row {
     const char *name;
     uint32_t request;
-    uint32_t size;
+    uint32_t size;     /* the least */
+    uint32_t max_size; /* 0: as `size` */
+    unsigned min_fds;
     unsigned max_fds;
     uint64_t protocol_feature;
+    uint64_t feature;
     bool names_queue;
-    bool is_size_free; /* within limits */
-    bool replies;
+    bool replies; /* also to a payload of zeroes without descriptors */
 };
 
-#define SLOTS FRONTEND_PROTOCOL_F_CONFIGURE_MEM_SLOTS
+#define PROTOCOL(name) FRONTEND_PROTOCOL_F_##name
+#define SLOTS          PROTOCOL(CONFIGURE_MEM_SLOTS)
 
 static const struct row rows[] = {
-    {"GET_FEATURES", 1, .replies = true},
+    {"GET_FEATURES", 1, .size = 0, .replies = true},
     {"SET_FEATURES", 2, .size = 8},
     {"SET_OWNER", 3, .size = 0},
     {"RESET_OWNER", 4, .size = 0},
-    {"SET_MEM_TABLE", 5, .size = 8, .max_fds = 8, .is_size_free = true},
+    {"SET_MEM_TABLE", 5, .size = 8, .max_size = 264, .max_fds = 8},
+    {"SET_LOG_BASE", 6, .size = 16, .min_fds = 1, .max_fds = 1,
+     .protocol_feature = PROTOCOL(LOG_SHMFD)},
+    {"SET_LOG_FD", 7, .min_fds = 1, .max_fds = 1},
     {"SET_VRING_NUM", 8, .size = 8, .names_queue = true},
     {"SET_VRING_ADDR", 9, .size = 40, .names_queue = true},
     {"SET_VRING_BASE", 10, .size = 8, .names_queue = true},
@@ -52,16 +58,62 @@ static const struct row rows[] = {
     {"SET_VRING_ERR", 14, .size = 8, .max_fds = 1},
     {"GET_PROTOCOL_FEATURES", 15, .replies = true},
     {"SET_PROTOCOL_FEATURES", 16, .size = 8},
-    {"GET_QUEUE_NUM", 17, .protocol_feature = FRONTEND_PROTOCOL_F_MQ, .replies = true},
+    {"GET_QUEUE_NUM", 17, .protocol_feature = PROTOCOL(MQ), .replies = true},
     {"SET_VRING_ENABLE", 18, .size = 8, .names_queue = true},
-    {"GET_CONFIG", 24, .size = 12, .protocol_feature = FRONTEND_PROTOCOL_F_CONFIG,
-     .is_size_free = true, .replies = true},
-    {"SET_CONFIG", 25, .size = 12, .protocol_feature = FRONTEND_PROTOCOL_F_CONFIG,
-     .is_size_free = true},
+    {"SEND_RARP", 19, .size = 8, .protocol_feature = PROTOCOL(RARP)},
+    {"NET_SET_MTU", 20, .size = 8, .protocol_feature = PROTOCOL(MTU)},
+    {"SET_BACKEND_REQ_FD", 21, .min_fds = 1, .max_fds = 1,
+     .protocol_feature = PROTOCOL(BACKEND_REQ)},
+    {"IOTLB_MSG", 22, .size = 26, .max_size = 32, .feature = FEATURE_ACCESS_PLATFORM,
+     .replies = true},
+    {"GET_CONFIG", 24, .size = 12, .max_size = 268, .protocol_feature = PROTOCOL(CONFIG),
+     .replies = true},
+    {"SET_CONFIG", 25, .size = 12, .max_size = 268, .protocol_feature = PROTOCOL(CONFIG)},
+    {"POSTCOPY_ADVISE", 28, .protocol_feature = PROTOCOL(PAGEFAULT), .replies = true},
+    {"POSTCOPY_LISTEN", 29, .protocol_feature = PROTOCOL(PAGEFAULT)},
+    {"POSTCOPY_END", 30, .protocol_feature = PROTOCOL(PAGEFAULT)},
+    {"GET_INFLIGHT_FD", 31, .size = 20, .max_size = 24,
+     .protocol_feature = PROTOCOL(INFLIGHT_SHMFD)},
+    {"SET_INFLIGHT_FD", 32, .size = 20, .max_size = 24, .min_fds = 1, .max_fds = 1,
+     .protocol_feature = PROTOCOL(INFLIGHT_SHMFD)},
+    {"RESET_DEVICE", 34, .protocol_feature = PROTOCOL(RESET_DEVICE)},
+    {"VRING_KICK", 35, .size = 8, .names_queue = true,
+     .protocol_feature = PROTOCOL(INBAND_NOTIFICATIONS)},
     {"GET_MAX_MEM_SLOTS", 36, .protocol_feature = SLOTS, .replies = true},
     {"ADD_MEM_REG", 37, .size = 40, .max_fds = 1, .protocol_feature = SLOTS},
     {"REM_MEM_REG", 38, .size = 40, .max_fds = 1, .protocol_feature = SLOTS},
+    {"SET_STATUS", 39, .size = 8, .protocol_feature = PROTOCOL(STATUS)},
+    {"GET_STATUS", 40, .protocol_feature = PROTOCOL(STATUS), .replies = true},
+    {"SET_DEVICE_STATE_FD", 42, .size = 8, .min_fds = 1, .max_fds = 1,
+     .protocol_feature = PROTOCOL(DEVICE_STATE)},
+    {"CHECK_DEVICE_STATE", 43, .protocol_feature = PROTOCOL(DEVICE_STATE), .replies = true},
+    {"GET_VRING_BASE_SKIP_DRAIN", 45, .size = 8, .names_queue = true, .replies = true,
+     .protocol_feature = PROTOCOL(GET_VRING_BASE_INFLIGHT)},
 };
+
+/* What is refused by decision. */
+static const struct row refused[] = {
+    {"SET_VRING_ENDIAN", 23, .size = 8},     {"CREATE_CRYPTO_SESSION", 26, .size = 40},
+    {"CLOSE_CRYPTO_SESSION", 27, .size = 8}, {"GPU_SET_SOCKET", 33, .max_fds = 1},
+    {"GET_SHARED_OBJECT", 41, .size = 16},   {"GET_SHMEM_CONFIG", 44, .size = 0},
+};
+
+static bool fits(const struct row *row, uint32_t size)
+{
+    return size >= row->size && size <= (row->max_size ? row->max_size : row->size);
+}
+
+/* A connection on which the message may be sent, as far as features go; rings by user address. */
+static struct frontend *connect_for(struct pair *pair, const struct row *row)
+{
+    uint64_t features = pair->features;
+    struct frontend *frontend;
+
+    pair->features |= row->feature;
+    frontend = pair_connect_with(pair, FRONTEND_PROTOCOL_USUAL | row->protocol_feature);
+    pair->features = features;
+    return frontend;
+}
 
 static void send_zeroes(struct frontend *frontend, uint32_t request, uint32_t size,
                         unsigned num_fds)
@@ -78,15 +130,13 @@ static void send_zeroes(struct frontend *frontend, uint32_t request, uint32_t si
 
 static void test_wrong_size(void **state)
 {
-    static const uint32_t sizes[] = {0, 1, 4, 7, 9, 11, 39, 41, 200, 264, 268};
+    static const uint32_t sizes[] = {0, 1, 7, 9, 15, 19, 25, 33, 39, 41, 265, 268};
 
     for (size_t i = 0; i < NUM(rows); i++) {
         for (size_t j = 0; j < NUM(sizes); j++) {
-            bool fits = rows[i].is_size_free ? sizes[j] >= rows[i].size : sizes[j] == rows[i].size;
-
-            if (fits)
+            if (fits(&rows[i], sizes[j]))
                 continue;
-            send_zeroes(pair_connect(*state), rows[i].request, sizes[j], 0);
+            send_zeroes(connect_for(*state, &rows[i]), rows[i].request, sizes[j], 0);
             pair_assert_disconnected(*state, rows[i].name);
             pair_assert_disconnected(*state, "payload of");
         }
@@ -97,10 +147,48 @@ static void test_too_many_fds(void **state)
 {
     for (size_t i = 0; i < NUM(rows); i++) {
         for (unsigned num = rows[i].max_fds + 1; num <= 9; num += 3) {
-            send_zeroes(pair_connect(*state), rows[i].request, rows[i].size, num);
+            send_zeroes(connect_for(*state, &rows[i]), rows[i].request, rows[i].size, num);
             pair_assert_disconnected(*state, num <= 8 ? rows[i].name : "");
-            pair_assert_disconnected(*state, "file descriptors");
+            pair_assert_disconnected(*state, "file descriptor");
         }
+    }
+}
+
+static void test_too_few_fds(void **state)
+{
+    for (size_t i = 0; i < NUM(rows); i++) {
+        if (rows[i].min_fds == 0)
+            continue;
+        send_zeroes(connect_for(*state, &rows[i]), rows[i].request, rows[i].size, 0);
+        pair_assert_disconnected(*state, rows[i].name);
+        pair_assert_disconnected(*state, "0 file descriptors instead of 1");
+    }
+}
+
+/* What a person reads. */
+static void test_wording(void **state)
+{
+    static const struct {
+        uint32_t request, size;
+        const char *text;
+    } cases[] = {
+        {3, 1, "SET_OWNER: a payload of 1 byte instead of none"},
+        {8, 9, "SET_VRING_NUM: virtqueue 0: a payload of 9 bytes instead of 8"},
+        {5, 4, "SET_MEM_TABLE: a payload of 4 bytes instead of 8 to 264"},
+    };
+
+    for (size_t i = 0; i < NUM(cases); i++) {
+        send_zeroes(pair_connect(*state), cases[i].request, cases[i].size, 0);
+        pair_assert_disconnected(*state, cases[i].text);
+    }
+}
+
+static void test_refused(void **state)
+{
+    for (size_t i = 0; i < NUM(refused); i++) {
+        send_zeroes(pair_connect(*state), refused[i].request, refused[i].size, refused[i].max_fds);
+        pair_assert_disconnected(*state, refused[i].name);
+        pair_assert_disconnected(*state, ": refused: ");
     }
 }
 
@@ -112,8 +200,9 @@ static void test_unknown_queue(void **state)
     for (size_t i = 0; i < NUM(rows); i++) {
         for (size_t j = 0; rows[i].names_queue && j < NUM(indices); j++) {
             payload[0] = indices[j];
-            assert_int_equal(frontend_send(pair_connect(*state), rows[i].request, FRONTEND_VERSION,
-                                           rows[i].size, payload, rows[i].size, NULL, 0),
+            assert_int_equal(frontend_send(connect_for(*state, &rows[i]), rows[i].request,
+                                           FRONTEND_VERSION, rows[i].size, payload, rows[i].size,
+                                           NULL, 0),
                              0);
             pair_assert_disconnected(*state, rows[i].name);
             pair_assert_disconnected(*state, "there is no virtqueue");
@@ -138,10 +227,12 @@ static void test_unknown_queue_of_fd(void **state)
 static void test_feature_not_negotiated(void **state)
 {
     for (size_t i = 0; i < NUM(rows); i++) {
-        if (!rows[i].protocol_feature)
+        uint64_t features = FRONTEND_PROTOCOL_USUAL & ~rows[i].protocol_feature;
+
+        if (!rows[i].protocol_feature && !rows[i].feature)
             continue;
-        send_zeroes(pair_connect_with(*state, ALL & ~rows[i].protocol_feature), rows[i].request,
-                    rows[i].size, 0);
+        send_zeroes(pair_connect_with(*state, features), rows[i].request, rows[i].size,
+                    rows[i].min_fds);
         pair_assert_disconnected(*state, rows[i].name);
         pair_assert_disconnected(*state, "was not negotiated");
     }
@@ -149,7 +240,7 @@ static void test_feature_not_negotiated(void **state)
 
 static void test_unknown_message(void **state)
 {
-    static const uint32_t requests[] = {0, 6, 7, 19, 20, 23, 26, 31, 35, 39, 1000, UINT32_MAX};
+    static const uint32_t requests[] = {0, 46, 47, 100, 1000, UINT32_MAX};
 
     for (size_t i = 0; i < NUM(requests); i++) {
         struct frontend_message answer;
@@ -169,13 +260,15 @@ static void test_unknown_message(void **state)
 static void test_acknowledgement(void **state)
 {
     for (size_t i = 0; i < NUM(rows); i++) {
-        struct frontend *frontend = pair_connect(*state);
+        struct frontend *frontend = connect_for(*state, &rows[i]);
         struct frontend_message answer;
         uint8_t payload[FRONTEND_MAX_PAYLOAD] = {0};
         bool is_good;
 
         if (rows[i].request == FRONTEND_SET_PROTOCOL_FEATURES)
             memcpy(payload, &frontend->protocol_features, 8);
+        if (rows[i].request == FRONTEND_NET_SET_MTU)
+            payload[1] = 5;
         assert_int_equal(frontend_send(frontend, rows[i].request,
                                        FRONTEND_VERSION | FRONTEND_NEED_REPLY, rows[i].size,
                                        payload, rows[i].size, NULL, 0),
@@ -193,7 +286,8 @@ static void test_acknowledgement(void **state)
 
 static void test_no_acknowledgement(void **state)
 {
-    struct frontend *frontend = pair_connect_with(*state, ALL & ~FRONTEND_PROTOCOL_F_REPLY_ACK);
+    struct frontend *frontend = pair_connect_with(*state,
+                                                  FRONTEND_PROTOCOL_USUAL & ~PROTOCOL(REPLY_ACK));
 
     assert_int_equal(frontend_send(frontend, FRONTEND_SET_OWNER,
                                    FRONTEND_VERSION | FRONTEND_NEED_REPLY, 0, NULL, 0, NULL, 0),
@@ -207,11 +301,23 @@ static void test_negative_acknowledgement(void **state)
 
     frontend->wants_acks = true;
     assert_int_equal(frontend_set_state(frontend, FRONTEND_SET_VRING_NUM, 0, PAIR_RING_SIZE), 0);
-    assert_int_equal(frontend_set_state(frontend, FRONTEND_SET_VRING_NUM, 0, 3), -EREMOTEIO);
-    pair_assert_disconnected(*state, "SET_VRING_NUM: virtqueue 0: ring size 3");
+    assert_int_equal(frontend_set_state(frontend, FRONTEND_SET_VRING_NUM, 0, 0), -EREMOTEIO);
+    pair_assert_disconnected(*state, "SET_VRING_NUM: virtqueue 0: ring size 0");
 }
 
 /* --- Features --------------------------------------------------------------------------------------- */
+
+/* Those of rings and transport, and the one of the device. */
+#define OFFERED                                                                                    \
+    (DEVICE_FEATURE | UINT64_C(1) << 24 | UINT64_C(0x7c000000) |                                   \
+     UINT64_C(0x5700000000 | 1ull << 40))
+
+#define OFFERED_PROTOCOL                                                                           \
+    (PROTOCOL(MQ) | PROTOCOL(LOG_SHMFD) | PROTOCOL(RARP) | PROTOCOL(REPLY_ACK) | PROTOCOL(MTU) |   \
+     PROTOCOL(BACKEND_REQ) | PROTOCOL(CONFIG) | PROTOCOL(BACKEND_SEND_FD) |                        \
+     PROTOCOL(HOST_NOTIFIER) | PROTOCOL(INFLIGHT_SHMFD) | PROTOCOL(RESET_DEVICE) |                 \
+     PROTOCOL(INBAND_NOTIFICATIONS) | SLOTS | PROTOCOL(STATUS) | PROTOCOL(DEVICE_STATE) |          \
+     PROTOCOL(GET_VRING_BASE_INFLIGHT) | PROTOCOL(GPA_ADDRESSES))
 
 static void test_features(void **state)
 {
@@ -220,28 +326,107 @@ static void test_features(void **state)
     uint64_t features;
 
     assert_int_equal(frontend_ask_u64(frontend, FRONTEND_GET_FEATURES, &features), 0);
-    assert_int_equal(features, DEVICE_FEATURE | UINT64_C(1) << 27 | UINT64_C(1) << 28 |
-                                   UINT64_C(1) << 29 | UINT64_C(1) << 30 | UINT64_C(1) << 32);
+    assert_int_equal(features, OFFERED);
     assert_int_equal(shunt_backend_features(pair->device.backend), PAIR_FEATURES);
     assert_int_equal(pair->device.features, PAIR_FEATURES);
     assert_int_equal(frontend_ask_u64(frontend, FRONTEND_GET_PROTOCOL_FEATURES, &features), 0);
-    assert_int_equal(features, FRONTEND_PROTOCOL_F_MQ | FRONTEND_PROTOCOL_F_REPLY_ACK |
-                                   FRONTEND_PROTOCOL_F_CONFIG | SLOTS);
-    assert_int_equal(shunt_backend_protocol_features(pair->device.backend), features);
+    assert_int_equal(features & ~PROTOCOL(PAGEFAULT), OFFERED_PROTOCOL);
+    assert_int_equal(shunt_backend_protocol_features(pair->device.backend),
+                     features & FRONTEND_PROTOCOL_USUAL);
 }
 
 static void test_features_not_offered(void **state)
 {
     for (unsigned bit = 0; bit < 64; bit++) {
-        uint64_t features = PAIR_FEATURES | UINT64_C(1) << bit;
+        uint64_t feature = UINT64_C(1) << bit;
 
-        if (bit == 5 || (bit >= 27 && bit <= 30) || bit == 32)
-            continue;
-        frontend_set_features(pair_connect(*state), features);
-        pair_assert_disconnected(*state, "were not offered");
-        frontend_set_protocol_features(pair_connect(*state), UINT64_C(1) << 63);
-        pair_assert_disconnected(*state, "were not offered");
+        if (!(feature & OFFERED)) {
+            frontend_set_features(pair_connect(*state), PAIR_FEATURES | feature);
+            pair_assert_disconnected(*state, "were not offered");
+        }
+        if (!(feature & (OFFERED_PROTOCOL | PROTOCOL(PAGEFAULT)))) {
+            frontend_set_protocol_features(pair_connect(*state), feature);
+            pair_assert_disconnected(*state, "were not offered");
+        }
     }
+}
+
+/* "In-band notifications": the connection is closed. */
+static void test_in_band_alone(void **state)
+{
+    static const uint64_t missing[] = {PROTOCOL(BACKEND_REQ), PROTOCOL(REPLY_ACK)};
+
+    for (size_t i = 0; i < NUM(missing); i++) {
+        frontend_set_protocol_features(pair_connect(*state), OFFERED_PROTOCOL & ~missing[i]);
+        pair_assert_disconnected(*state, "INBAND_NOTIFICATIONS without");
+    }
+}
+
+/* While rings run, nothing but LOG_ALL may change. */
+static void test_features_of_running_rings(void **state)
+{
+    const uint64_t log_all = UINT64_C(1) << 26;
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+
+    pair_start(pair, 0);
+    frontend_set_features(frontend, PAIR_FEATURES | log_all);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_int_equal(shunt_backend_features(pair->device.backend), PAIR_FEATURES | log_all);
+    pair_assert_works(pair, 0);
+    frontend_set_features(frontend, PAIR_FEATURES);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_int_equal(shunt_backend_features(pair->device.backend), PAIR_FEATURES);
+    frontend_set_features(frontend, PAIR_FEATURES | log_all | DEVICE_FEATURE);
+    pair_assert_disconnected(pair, "while rings run");
+}
+
+/* "Ring states": without PROTOCOL_FEATURES all rings are enabled at once. */
+static void test_old_front_end(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_open(pair);
+
+    assert_int_equal(frontend_set_features(frontend, UINT64_C(1) << 32), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    for (unsigned i = 0; i < PAIR_NUM_QUEUES; i++)
+        assert_true(device_is_enabled(&pair->device, i));
+}
+
+/* Rings and memory by guest address; the regions' user addresses mean nothing then. */
+static void test_guest_addresses(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect_with(pair, SLOTS);
+    struct frontend_region region = driver_region(&pair->driver);
+    struct frontend_ring ring;
+
+    pair_disconnect(pair);
+    frontend = pair_open(pair);
+    assert_int_equal(frontend_negotiate(frontend, PAIR_FEATURES, SLOTS | PROTOCOL(GPA_ADDRESSES)),
+                     0);
+    region.user_addr = 0;
+    region.size /= 2;
+    assert_int_equal(frontend_add_region(frontend, &region, pair->driver.area.fd), 0);
+    region.guest_addr += region.size;
+    region.fd_offset += region.size;
+    assert_int_equal(frontend_add_region(frontend, &region, pair->driver.area.fd), 0);
+    ring = driver_ring(&pair->driver, 0);
+    ring.descriptor += DRIVER_GUEST_ADDR - DRIVER_USER_ADDR;
+    ring.available += DRIVER_GUEST_ADDR - DRIVER_USER_ADDR;
+    ring.used += DRIVER_GUEST_ADDR - DRIVER_USER_ADDR;
+    assert_int_equal(frontend_setup_ring(frontend, 0, &ring), 0);
+    assert_int_equal(frontend_enable(frontend, 0, true), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    driver_kick(&pair->driver, 0);
+    device_run(&pair->device);
+    assert_true(device_is_started(&pair->device, 0));
+    pair_assert_works(pair, 0);
+    assert_int_equal(frontend_remove_region(frontend, &region), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_int_equal(pair_num_regions(pair), 1);
+    frontend_set_protocol_features(frontend, SLOTS);
+    pair_assert_disconnected(pair, "GPA_ADDRESSES changed while there are memory regions");
 }
 
 static void test_numbers(void **state)
@@ -259,7 +444,7 @@ static void test_numbers(void **state)
 
 static void test_ring_sizes(void **state)
 {
-    static const uint32_t bad[] = {0, 3, 24, 32767, 32769, 65536, 65536 + 16, UINT32_MAX};
+    static const uint32_t bad[] = {0, 32769, 65536, 65536 + 16, UINT32_MAX};
     struct frontend *frontend = pair_connect(*state);
 
     for (uint32_t size = 1; size <= 32768; size *= 2)
@@ -293,7 +478,7 @@ static void test_ring_addresses(void **state)
     bad = good;
     bad.available += 1;
     frontend_set_addresses(pair_connect(pair), 0, &bad);
-    pair_assert_disconnected(pair, "available ring");
+    pair_assert_disconnected(pair, "is not aligned to 2 bytes");
     bad = good;
     bad.used += 2;
     frontend_set_addresses(pair_connect(pair), 0, &bad);
@@ -334,6 +519,39 @@ static void test_ring_base(void **state)
     assert_int_equal(base, 65535);
     frontend_set_state(frontend, FRONTEND_SET_VRING_BASE, 2, 65536);
     pair_assert_disconnected(*state, "does not fit into 16 bits");
+}
+
+/* Packed rings have two positions in it. */
+static void test_ring_base_packed(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend;
+    uint32_t base;
+
+    pair->features |= PAIR_F_PACKED;
+    frontend = pair_connect(pair);
+    frontend_set_state(frontend, FRONTEND_SET_VRING_BASE, 2, 0x80018003);
+    assert_int_equal(frontend_get_base(frontend, 2, &base), 0);
+    assert_int_equal(base, 0x80018003);
+}
+
+static void test_skip_drain(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+    struct frontend_state ring = {.idx = 1};
+    struct frontend_message answer;
+
+    pair_start(pair, 1);
+    pair_assert_works(pair, 1);
+    assert_int_equal(frontend_ask(frontend, FRONTEND_GET_VRING_BASE_SKIP_DRAIN, &ring, sizeof(ring),
+                                  &answer),
+                     0);
+    assert_int_equal(answer.size, sizeof(ring));
+    memcpy(&ring, answer.payload, sizeof(ring));
+    assert_int_equal(ring.idx, 1);
+    assert_int_equal(ring.num, 1);
+    assert_false(device_is_started(&pair->device, 1));
 }
 
 static void test_enable(void **state)
@@ -467,6 +685,18 @@ static void test_config_of_other_size(void **state)
     pair_assert_disconnected(*state, "SET_CONFIG");
 }
 
+static void test_config_flags(void **state)
+{
+    struct frontend_config config = {.offset = 0, .size = 1, .flags = 1};
+    struct frontend *frontend = pair_connect(*state);
+
+    frontend_call(frontend, FRONTEND_SET_CONFIG, &config, 13, NULL, 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    config.flags = 2;
+    frontend_call(frontend, FRONTEND_SET_CONFIG, &config, 13, NULL, 0);
+    pair_assert_disconnected(*state, "SET_CONFIG: flags are 0x2");
+}
+
 static void test_config_refused_by_program(void **state)
 {
     struct pair *pair = *state;
@@ -479,6 +709,47 @@ static void test_config_refused_by_program(void **state)
     pair_assert_disconnected(pair, "SET_CONFIG");
 }
 
+/* --- Network devices -------------------------------------------------------------------------------- */
+
+static void test_announcement(void **state)
+{
+    static const uint8_t mac[8] = {0x52, 0x54, 0, 0x12, 0x34, 0x56, 0xff, 0xff};
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+
+    assert_int_equal(frontend_call(frontend, FRONTEND_SEND_RARP, mac, 8, NULL, 0), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_int_equal(pair->device.num_announced, 1);
+    assert_memory_equal(pair->device.announced, mac, 6);
+}
+
+static int set_mtu(struct frontend *frontend, uint64_t mtu)
+{
+    return frontend_call(frontend, FRONTEND_NET_SET_MTU, &mtu, sizeof(mtu), NULL, 0);
+}
+
+/* What is refused leaves the connection: the front-end asked. */
+static void test_mtu(void **state)
+{
+    static const uint64_t bad[] = {0, 67, 65536, 65536 + 1500, UINT64_MAX};
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+
+    frontend->wants_acks = true;
+    assert_int_equal(set_mtu(frontend, 68), 0);
+    assert_int_equal(pair->device.mtu, 68);
+    assert_int_equal(set_mtu(frontend, 65535), 0);
+    assert_int_equal(pair->device.mtu, 65535);
+    for (size_t i = 0; i < NUM(bad); i++)
+        assert_int_equal(set_mtu(frontend, bad[i]), -EREMOTEIO);
+    assert_int_equal(pair->device.mtu, 65535);
+    pair->device.mtu_result = -EINVAL;
+    assert_int_equal(set_mtu(frontend, 1500), -EREMOTEIO);
+    frontend->wants_acks = false;
+    assert_int_equal(set_mtu(frontend, 1500), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
 
 int main(void)
@@ -486,6 +757,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_wrong_size),
         TEST(test_too_many_fds),
+        TEST(test_too_few_fds),
+        TEST(test_wording),
+        TEST(test_refused),
         TEST(test_unknown_queue),
         TEST(test_unknown_queue_of_fd),
         TEST(test_feature_not_negotiated),
@@ -495,12 +769,18 @@ int main(void)
         TEST(test_negative_acknowledgement),
         TEST(test_features),
         TEST(test_features_not_offered),
+        TEST(test_in_band_alone),
+        TEST(test_features_of_running_rings),
+        TEST(test_old_front_end),
+        TEST(test_guest_addresses),
         TEST(test_numbers),
         TEST(test_ring_sizes),
         TEST(test_ring_sizes_in_a_loop),
         TEST(test_ring_addresses),
         TEST(test_ring_outside_of_memory),
         TEST(test_ring_base),
+        TEST(test_ring_base_packed),
+        TEST(test_skip_drain),
         TEST(test_enable),
         TEST(test_enable_before_features),
         TEST(test_other_descriptors),
@@ -509,7 +789,10 @@ int main(void)
         TEST(test_config),
         TEST(test_config_out_of_range),
         TEST(test_config_of_other_size),
+        TEST(test_config_flags),
         TEST(test_config_refused_by_program),
+        TEST(test_announcement),
+        TEST(test_mtu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/rig.h"
+#include "lib/variant.h"
 
 #define SIZE 64u
 
@@ -21,23 +22,13 @@ struct fixture {
     unsigned num_slept; /* of the thread that is the device */
 };
 
-static int setup(void **state, uint64_t features)
+static int setup(void **state)
 {
     struct fixture *f = test_calloc(1, sizeof(*f));
 
-    rig_init_started(&f->rig, SIZE, features);
+    rig_init_started(&f->rig, SIZE, variant_features(state));
     *state = f;
     return 0;
-}
-
-static int setup_flags(void **state)
-{
-    return setup(state, 0);
-}
-
-static int setup_event_idx(void **state)
-{
-    return setup(state, RIG_F_EVENT_IDX);
 }
 
 static int teardown(void **state)
@@ -62,18 +53,18 @@ static void add(struct fixture *f, unsigned num)
 static void process(struct fixture *f, unsigned num)
 {
     struct shunt_chain chain;
-    struct iovec iov;
+    struct iovec iov[3];
 
     for (unsigned i = 0; i < num; i++) {
-        assert_int_equal(shunt_virtqueue_pop(f->rig.queue, &chain, &iov, 1), 1);
-        shunt_virtqueue_push(f->rig.queue, &chain, 0);
+        assert_int_equal(shunt_virtqueue_pop(f->rig.queue, &chain, iov, 3), 1);
+        shunt_virtqueue_push(f->rig.queue, &chain, iov, 0);
     }
     shunt_virtqueue_publish(f->rig.queue);
 }
 
 static void take_used(struct fixture *f, unsigned num)
 {
-    struct split_used_element used;
+    struct ring_used used;
 
     assert_int_equal(ring_num_used(&f->rig.ring), num);
     while (ring_take_used(&f->rig.ring, &used))
@@ -131,7 +122,7 @@ static void test_only_the_negotiated_way_counts(void **state)
 {
     struct fixture *f = *state;
 
-    ring_set_used_event(&f->rig.ring, 0x7777);
+    f->rig.ring.available->ring[SIZE] = 0x7777;
     add(f, 1);
     process(f, 1);
     assert_int_equal(num_calls(f), 1);
@@ -140,41 +131,95 @@ static void test_only_the_negotiated_way_counts(void **state)
     f->rig.features = RIG_F_EVENT_IDX;
     assert_int_equal(rig_start(&f->rig), 0);
     f->rig.ring.available->flags = AVAILABLE_F_NO_INTERRUPT;
-    ring_set_used_event(&f->rig.ring, 1);
+    ring_want_call_past(&f->rig.ring, 1);
     add(f, 1);
     process(f, 1);
     assert_int_equal(num_calls(f), 1);
+}
+
+/* Packed: the position means nothing while all events are wanted, or none. */
+static void test_position_without_descriptor_event(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 3 * SIZE; i++) {
+        f->rig.ring.driver_event->flags = i % 3 ? PACKED_EVENT_DISABLE : PACKED_EVENT_ENABLE;
+        f->rig.ring.driver_event->position = (uint16_t)(i * 0x1357);
+        add(f, 1);
+        process(f, 1);
+        take_used(f, 1);
+        assert_int_equal(num_calls(f), i % 3 == 0);
+    }
+}
+
+/*
+ * Packed: a descriptor event without EVENT_IDX, and the value that is reserved, are not valid. A driver that
+ * says them loses no wake-up.
+ */
+static void test_flags_that_are_not_valid(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 2 * SIZE; i++) {
+        f->rig.ring.driver_event->flags = i % 2 ? 2 : 3;
+        f->rig.ring.driver_event->position = (uint16_t)(i * 0x1357);
+        add(f, 1);
+        process(f, 1);
+        take_used(f, 1);
+        assert_int_equal(num_calls(f), 1);
+    }
 }
 
 /* For each distance of the event and each number of entries: one call if it is crossed, else none. */
 static void test_event_is_crossed(void **state)
 {
     struct fixture *f = *state;
-    uint16_t before = 0;
+    struct ring *ring = &f->rig.ring;
 
     for (unsigned num = 1; num <= 8; num++) {
         for (int event = -2; event <= 9; event++) {
             bool is_crossed = event >= 0 && event < (int)num;
 
-            ring_set_used_event(&f->rig.ring, (uint16_t)(before + event));
+            ring_want_call_past(ring, ring_step(ring, ring->last_used, event));
             add(f, num);
             process(f, num);
             assert_int_equal(num_calls(f), is_crossed);
             take_used(f, num);
-            before = (uint16_t)(before + num);
         }
     }
     assert_int_equal(f->rig.queue->stats.notified, 8 * 9 / 2);
     assert_int_equal(f->rig.queue->stats.suppressed, 8 * 12 - 8 * 9 / 2);
 }
 
-/* A driver that asks for each 97th entry gets exactly these, also where the indices wrap. */
+/* The event is met in each descriptor of a chain that is used: a place in the ring is passed. */
+static void test_event_within_a_chain(void **state)
+{
+    struct fixture *f = *state;
+    struct ring_buffer buffers[] = {{RIG_BUFFERS, 1, true},
+                                    {RIG_BUFFERS, 1, true},
+                                    {RIG_BUFFERS, 1, true}};
+    struct ring *ring = &f->rig.ring;
+
+    for (unsigned i = 0; i < 5 * SIZE; i++) {
+        int event = (int)(i % 8) - 2;
+
+        ring_want_call_past(ring, ring_step(ring, ring->last_used, event));
+        assert_true(ring_add(ring, buffers, 3) >= 0);
+        ring_publish(ring);
+        process(f, 1);
+        assert_int_equal(num_calls(f), event >= 0 && event < 3);
+        take_used(f, 1);
+    }
+}
+
+/* A driver that asks for each 29th entry gets exactly these, also where the indices wrap. */
 static void test_events_over_the_wrap(void **state)
 {
     struct fixture *f = *state;
-    uint32_t total = 0, event = 96, num = 1, calls = 0;
+    struct ring *ring = &f->rig.ring;
+    uint32_t total = 0, event = 28, num = 1, calls = 0;
 
-    ring_set_used_event(&f->rig.ring, (uint16_t)event);
+    ring_want_call_past(ring, ring_step(ring, ring->last_used, 28));
     while (total < 200000) {
         add(f, num);
         process(f, num);
@@ -183,18 +228,18 @@ static void test_events_over_the_wrap(void **state)
         if (total > event) {
             calls++;
             assert_int_equal(num_calls(f), 1);
-            event += 97;
-            ring_set_used_event(&f->rig.ring, (uint16_t)event);
+            event += 29;
+            ring_want_call_past(ring, ring_step(ring, ring->last_used, (int)(event - total)));
         } else {
             assert_int_equal(num_calls(f), 0);
         }
         num = num % 13 + 1;
     }
-    assert_int_equal(calls, total / 97);
+    assert_int_equal(calls, total / 29);
     assert_int_equal(f->rig.queue->stats.notified, calls);
 }
 
-/* A driver that wants none sets the event behind and leaves it there: it is met once in 65536. */
+/* Split: a driver that wants none sets the event behind and leaves it there: it is met once in 65536. */
 static void test_no_events_for_as_long_as_possible(void **state)
 {
     struct fixture *f = *state;
@@ -242,6 +287,31 @@ static void test_full_call_descriptor(void **state)
     assert_int_equal(num_calls(f), 1);
 }
 
+/* --- NOTIFY_ON_EMPTY -------------------------------------------------------------------------------- */
+
+/*
+ * The driver hears of it when nothing is available any more, though it wants to hear of nothing. A feature of
+ * legacy drivers, who know no packed ring.
+ */
+static void test_notify_on_empty(void **state)
+{
+    struct fixture *f = *state;
+
+    ring_want_calls(&f->rig.ring, false);
+    for (unsigned num = 1; num < SIZE; num++) {
+        add(f, num);
+        for (unsigned i = 1; i < num; i++) {
+            process(f, 1);
+            assert_int_equal(num_calls(f), 0);
+        }
+        process(f, 1);
+        assert_int_equal(num_calls(f), 1);
+        shunt_virtqueue_publish(f->rig.queue); /* of nothing */
+        assert_int_equal(num_calls(f), 0);
+        take_used(f, num);
+    }
+}
+
 /* --- The device is notified ------------------------------------------------------------------------- */
 
 static bool published_needs_kick(struct fixture *f, unsigned num)
@@ -250,22 +320,33 @@ static bool published_needs_kick(struct fixture *f, unsigned num)
     return ring_needs_kick(&f->rig.ring);
 }
 
+static void expect_wanted(const struct fixture *f, bool is_wanted)
+{
+    const struct ring *ring = &f->rig.ring;
+
+    if (ring->format == RING_PACKED)
+        assert_int_equal(ring->device_event->flags,
+                         is_wanted ? PACKED_EVENT_ENABLE : PACKED_EVENT_DISABLE);
+    else
+        assert_int_equal(ring->used->flags, is_wanted ? 0 : USED_F_NO_NOTIFY);
+}
+
 static void test_flags_disarmed_and_armed(void **state)
 {
     struct fixture *f = *state;
     struct shunt_virtqueue *queue = f->rig.queue;
 
-    assert_int_equal(f->rig.ring.used->flags, USED_F_NO_NOTIFY);
+    expect_wanted(f, false);
     assert_false(published_needs_kick(f, 1));
     process(f, 1);
     for (unsigned i = 0; i < 3; i++) {
         assert_true(shunt_virtqueue_arm(queue));
-        assert_int_equal(f->rig.ring.used->flags, 0);
+        expect_wanted(f, true);
         assert_true(published_needs_kick(f, 1));
         assert_true(published_needs_kick(f, 1)); /* until it is disarmed */
         assert_false(shunt_virtqueue_arm(queue));
         shunt_virtqueue_disarm(queue);
-        assert_int_equal(f->rig.ring.used->flags, USED_F_NO_NOTIFY);
+        expect_wanted(f, false);
         assert_false(published_needs_kick(f, 1));
         process(f, 3);
     }
@@ -276,9 +357,12 @@ static void test_flags_are_written_once(void **state)
 {
     struct fixture *f = *state;
 
-    f->rig.ring.used->flags = 0x55;
+    uint16_t *flags = f->rig.ring.format == RING_PACKED ? &f->rig.ring.device_event->flags
+                                                        : &f->rig.ring.used->flags;
+
+    *flags = 0x55;
     shunt_virtqueue_disarm(f->rig.queue);
-    assert_int_equal(f->rig.ring.used->flags, 0x55);
+    assert_int_equal(*flags, 0x55);
 }
 
 static void test_start_disarms(void **state)
@@ -288,28 +372,34 @@ static void test_start_disarms(void **state)
     assert_true(shunt_virtqueue_arm(f->rig.queue));
     virtqueue_stop(f->rig.queue);
     assert_int_equal(rig_start(&f->rig), 0);
-    assert_int_equal(f->rig.ring.used->flags, USED_F_NO_NOTIFY);
+    expect_wanted(f, false);
 }
 
 static void test_event_idx_disarmed_and_armed(void **state)
 {
     struct fixture *f = *state;
+    struct ring *ring = &f->rig.ring;
+    uint16_t place, first = ring->next_available;
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 50; i++) {
         assert_true(shunt_virtqueue_arm(f->rig.queue));
-        assert_int_equal(ring_avail_event(&f->rig.ring), 7 * i);
+        assert_true(ring_device_event(ring, &place));
+        assert_int_equal(place, ring_step(ring, first, (int)(7 * i)));
         assert_true(published_needs_kick(f, 2));
         assert_false(published_needs_kick(f, 1)); /* once is enough */
         shunt_virtqueue_disarm(f->rig.queue);
         assert_false(published_needs_kick(f, 1));
         process(f, 4);
+        take_used(f, 4);
         assert_false(published_needs_kick(f, 3));
         process(f, 3);
+        take_used(f, 3);
     }
-    assert_int_equal(f->rig.ring.used->flags, 0); /* "MUST" (2.7.7.2) */
+    if (ring->format == RING_SPLIT)
+        assert_int_equal(ring->used->flags, 0); /* "MUST" (2.7.7.2) */
 }
 
-/* Polling all the time, a device is notified of the first entry and of none of the next 65535. */
+/* Polling all the time, a device is notified once in 65536 entries, or never. */
 static void test_event_idx_while_polling(void **state)
 {
     struct fixture *f = *state;
@@ -320,7 +410,7 @@ static void test_event_idx_while_polling(void **state)
         process(f, 1);
         take_used(f, 1);
     }
-    assert_int_equal(kicks, 1);
+    assert_int_equal(kicks, f->rig.ring.format == RING_SPLIT ? 1 : 0);
 }
 
 /* Armed before each pause, it is notified of the first entry after it, and of nothing else. */
@@ -400,7 +490,7 @@ static void *run_device(void *ctx)
 
         shunt_virtqueue_lock(f->rig.queue);
         while (shunt_virtqueue_pop(f->rig.queue, &chain, &iov, 1) == 1) {
-            shunt_virtqueue_push(f->rig.queue, &chain, num++);
+            shunt_virtqueue_push(f->rig.queue, &chain, &iov, num++);
             shunt_virtqueue_publish(f->rig.queue);
         }
         if (num < NUM_CHAINS && shunt_virtqueue_arm(f->rig.queue)) {
@@ -421,7 +511,7 @@ static unsigned run_driver(struct fixture *f)
     unsigned num = 0;
 
     while (num < NUM_CHAINS) {
-        struct split_used_element used;
+        struct ring_used used;
 
         add(f, 1);
         if (ring_needs_kick(&f->rig.ring)) {
@@ -454,20 +544,31 @@ static void test_no_wakeup_is_lost(void **state)
     assert_true(f->rig.queue->stats.notified > 0);
 }
 
-#define FLAGS(name)     cmocka_unit_test_setup_teardown(name, setup_flags, teardown)
-#define EVENT_IDX(name) cmocka_unit_test_setup_teardown(name, setup_event_idx, teardown)
+static const uint64_t variant_split_on_empty = RING_FEATURE(NOTIFY_ON_EMPTY);
+static const uint64_t variant_split_event_idx_on_empty = RING_FEATURE(NOTIFY_ON_EMPTY) |
+                                                         RING_FEATURE(EVENT_IDX);
+
+#define ONLY(variant, name) VARIANT(name, variant, setup, teardown)
+#define FLAGS(name)         BOTH_FORMATS(name, setup, teardown)
+#define EVENT_IDX(name)     BOTH_FORMATS_EVENT_IDX(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FLAGS(test_flags_once_a_publish),
         FLAGS(test_flags_suppressed),
-        FLAGS(test_only_the_negotiated_way_counts),
+        ONLY(split, test_only_the_negotiated_way_counts),
+        ONLY(packed, test_position_without_descriptor_event),
+        ONLY(packed_event_idx, test_position_without_descriptor_event),
+        ONLY(packed, test_flags_that_are_not_valid),
         EVENT_IDX(test_event_is_crossed),
+        ONLY(packed_event_idx, test_event_within_a_chain),
         EVENT_IDX(test_events_over_the_wrap),
-        EVENT_IDX(test_no_events_for_as_long_as_possible),
+        ONLY(split_event_idx, test_no_events_for_as_long_as_possible),
         FLAGS(test_without_call_descriptor),
         FLAGS(test_full_call_descriptor),
+        ONLY(split_on_empty, test_notify_on_empty),
+        ONLY(split_event_idx_on_empty, test_notify_on_empty),
         FLAGS(test_flags_disarmed_and_armed),
         FLAGS(test_flags_are_written_once),
         FLAGS(test_start_disarms),
@@ -479,6 +580,7 @@ int main(void)
         FLAGS(test_arm_without_kick_descriptor),
         EVENT_IDX(test_arm_without_kick_descriptor),
         FLAGS(test_arm_of_a_stopped_queue),
+        EVENT_IDX(test_arm_of_a_stopped_queue),
         FLAGS(test_no_wakeup_is_lost),
         EVENT_IDX(test_no_wakeup_is_lost),
     };

@@ -14,11 +14,12 @@
 #include <string.h>
 
 #include "lib/rig.h"
+#include "lib/variant.h"
 #include "virtio_net/header.h"
 #include "virtio_net/queue.h"
 
 #define SIZE     64u
-#define FEATURES (UINT64_C(1) << RING_F_VERSION_1 | UINT64_C(1) << NET_F_MRG_RXBUF)
+#define FEATURES (RING_FEATURE(VERSION_1) | UINT64_C(1) << NET_F_MRG_RXBUF)
 #define RECEIVED 0x3000u /* bytes of a receive buffer */
 
 struct fixture {
@@ -31,11 +32,12 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture fixture;
+    uint64_t features = FEATURES | variant_features(state);
 
     memset(&fixture, 0, sizeof(fixture));
-    rig_init_started(&fixture.sender, SIZE, FEATURES);
-    rig_init_started(&fixture.receiver, SIZE, FEATURES);
-    fixture.format = net_format_of(FEATURES);
+    rig_init_started(&fixture.sender, SIZE, features);
+    rig_init_started(&fixture.receiver, SIZE, features);
+    fixture.format = net_format_of(features);
     assert_int_equal(burst_init(&fixture.burst), 0);
     shunt_virtqueue_lock(fixture.sender.queue);
     shunt_virtqueue_lock(fixture.receiver.queue);
@@ -110,9 +112,9 @@ static void test_jumbo_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_small_frame, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_full_frame, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_jumbo_frame, setup, teardown),
+        BOTH_FORMATS(test_small_frame, setup, teardown),
+        BOTH_FORMATS(test_full_frame, setup, teardown),
+        BOTH_FORMATS(test_jumbo_frame, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

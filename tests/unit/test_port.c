@@ -119,21 +119,32 @@ static void test_names_are_cut(void **state)
     port_destroy(port);
 }
 
-/* Queues keep their own company: frames from queue n go to queue n, as far as there are as many. */
-static void test_tx_queue(void **state)
+/* A port that is up delivers on the queue that it chooses; one that is down counts. */
+static void test_copy(void **state)
 {
+    static const uint8_t bytes[60];
+    struct iovec segment = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = sizeof(bytes)};
     struct port *port = inproc_create(&inproc_class, "a", 4, NULL, NULL);
-    static const unsigned nums[] = {1, 2, 3, 4};
+    struct counters rx, tx;
+    struct burst burst;
+    unsigned num;
 
-    for (unsigned i = 0; i < 4; i++) {
-        atomic_store(&port->num_tx_queues, nums[i]);
-        assert_true(port_is_up(port));
-        for (unsigned source = 0; source < 130; source++)
-            assert_ptr_equal(port_tx_queue(port, source), &port->queues[source % nums[i]]);
-    }
+    assert_int_equal(burst_init(&burst), 0);
+    burst.num = 3;
+    for (unsigned i = 0; i < burst.num; i++)
+        burst.frames[i] = (struct frame){.segments = &segment,
+                                         .num_segments = 1,
+                                         .len = sizeof(bytes)};
+    port_copy(port, 6, &burst, 0x5);
+    inproc_received(port, 2, &num);
+    assert_int_equal(num, 2);
     atomic_store(&port->num_tx_queues, 0);
     assert_false(port_is_up(port));
-    assert_null(port_tx_queue(port, 0));
+    port_copy(port, 0, &burst, burst_all(&burst));
+    port_sum_counters(port, &rx, &tx);
+    assert_int_equal(tx.packets, 2);
+    assert_int_equal(tx.drops[DROP_PORT_DOWN], 3);
+    burst_fini(&burst);
     port_destroy(port);
 }
 
@@ -225,8 +236,8 @@ static void test_null(void **state)
     burst.frames[0].len = 60;
     burst.frames[1].len = 1000;
     burst.frames[2].len = 7;
-    class->copy(port_tx_queue(port, 5), &burst, 0x5);
-    class->copy(port_tx_queue(port, 0), &burst, burst_all(&burst));
+    class->copy(port, 5, &burst, 0x5);
+    class->copy(port, 0, &burst, burst_all(&burst));
     port_sum_counters(port, &rx, &tx);
     assert_int_equal(tx.packets, 5);
     assert_int_equal(tx.bytes, 67 + 1067);
@@ -243,7 +254,7 @@ int main(void)
         cmocka_unit_test(test_queues_are_told_once),
         cmocka_unit_test(test_nobody_to_tell),
         cmocka_unit_test(test_names_are_cut),
-        cmocka_unit_test(test_tx_queue),
+        cmocka_unit_test(test_copy),
         cmocka_unit_test(test_queues_are_cache_lines_apart),
         cmocka_unit_test(test_counters_are_summed),
         cmocka_unit_test(test_description),

@@ -11,11 +11,12 @@
 #include <string.h>
 
 #include "lib/rig.h"
+#include "lib/variant.h"
 #include "virtio_net/header.h"
 #include "virtio_net/queue.h"
 
 #define SIZE      256u
-#define MODERN    (UINT64_C(1) << RING_F_VERSION_1)
+#define MODERN    RING_FEATURE(VERSION_1)
 #define MERGEABLE (UINT64_C(1) << NET_F_MRG_RXBUF)
 #define UNTOUCHED 0xee
 
@@ -27,6 +28,7 @@ struct fixture {
     uint8_t bytes[BURST_MAX_FRAMES]
                  [FRAME_MAX_BYTES]; /* of the frames, where their source has them */
     unsigned num_segments;          /* used of the burst's */
+    uint32_t lens[SIZE];            /* of the driver's buffers, by id */
 };
 
 static int begin(void **state, uint16_t size, uint64_t features)
@@ -46,17 +48,7 @@ static int begin(void **state, uint16_t size, uint64_t features)
 
 static int setup(void **state)
 {
-    return begin(state, SIZE, MODERN);
-}
-
-static int setup_legacy(void **state)
-{
-    return begin(state, SIZE, 0);
-}
-
-static int setup_mergeable(void **state)
-{
-    return begin(state, SIZE, MODERN | MERGEABLE);
+    return begin(state, SIZE, variant_features(state));
 }
 
 static int teardown(void **state)
@@ -114,26 +106,28 @@ static void copy_all(struct fixture *f)
 
 /* --- The driver ------------------------------------------------------------------------------------- */
 
-/* Offers a buffer of `len` bytes at its own place, for each head another one. */
-static uint64_t addr_of(unsigned head)
+/* Each buffer has its own place, by id. */
+static uint64_t addr_of(unsigned id)
 {
-    return RIG_BUFFERS + head * 0x1000u;
+    return RIG_BUFFERS + id * 0x1000u;
 }
 
 static void offer(struct fixture *f, unsigned num, uint32_t len)
 {
     for (unsigned i = 0; i < num; i++) {
-        struct ring_buffer buffer = {addr_of(f->rig.ring.first_free), len, true};
+        uint16_t id = ring_next_id(&f->rig.ring);
+        struct ring_buffer buffer = {addr_of(id), len, true};
 
-        assert_true(ring_add(&f->rig.ring, &buffer, 1) >= 0);
+        assert_int_equal(ring_add(&f->rig.ring, &buffer, 1), id);
+        f->lens[id] = len;
     }
     ring_publish(&f->rig.ring);
 }
 
 /* The next used buffer. */
-static struct split_used_element take(struct fixture *f)
+static struct ring_used take(struct fixture *f)
 {
-    struct split_used_element used;
+    struct ring_used used;
 
     assert_true(ring_take_used(&f->rig.ring, &used));
     return used;
@@ -165,7 +159,7 @@ static void expect_packet(struct fixture *f, uint64_t addr, unsigned number, uin
 /* The next used buffer, of those that offer() made, has the whole frame. */
 static void expect_frame(struct fixture *f, unsigned number, uint32_t len)
 {
-    struct split_used_element used = take(f);
+    struct ring_used used = take(f);
 
     assert_int_equal(used.len, f->format.header_bytes + len);
     expect_packet(f, addr_of(used.id), number, len);
@@ -195,15 +189,18 @@ static void expect_counted(const struct fixture *f, uint64_t packets, uint64_t b
 static void test_one_frame(void **state)
 {
     struct fixture *f = *state;
+    uint16_t next;
 
-    offer(f, 2, 2000);
+    offer(f, 1, 2000);
+    next = ring_next_id(&f->rig.ring);
+    offer(f, 1, 2000);
     lend(f, 5, 60, 0);
     copy_all(f);
     assert_int_equal(ring_num_used(&f->rig.ring), 1);
     expect_frame(f, 5, 60);
     expect_counted(f, 1, 60, 0, 0);
     assert_int_equal(rig_signals(f->rig.call_fd), 1);
-    assert_int_equal(*(uint8_t *)rig_at(&f->rig, addr_of(1)), UNTOUCHED);
+    assert_int_equal(*(uint8_t *)rig_at(&f->rig, addr_of(next)), UNTOUCHED);
 }
 
 static void test_a_burst_in_order(void **state)
@@ -249,7 +246,7 @@ static void test_sizes(void **state)
             lend(f, i, lens[i], piece);
             copy_all(f);
             expect_frame(f, i, lens[i]);
-            memset(rig_at(&f->rig, addr_of(0)), UNTOUCHED, 0x1000);
+            memset(rig_at(&f->rig, RIG_BUFFERS), UNTOUCHED, SIZE * 0x1000);
         }
     }
     assert_int_equal(sum_of_drops(&f->tx), 0);
@@ -260,7 +257,7 @@ static void test_longest_frame(void **state)
     struct fixture *f = *state;
     struct ring_buffer buffer = {RIG_BUFFERS, NET_HEADER_BYTES + FRAME_MAX_BYTES, true};
 
-    assert_int_equal(ring_add(&f->rig.ring, &buffer, 1), 0);
+    assert_true(ring_add(&f->rig.ring, &buffer, 1) >= 0);
     ring_publish(&f->rig.ring);
     lend(f, 9, FRAME_MAX_BYTES, 4096);
     copy_all(f);
@@ -426,7 +423,7 @@ static void expect_merged(struct fixture *f, unsigned number, uint32_t len, uint
     uint8_t *packet = test_calloc(1, num * each);
 
     for (unsigned i = 0; i < num; i++) {
-        struct split_used_element used = take(f);
+        struct ring_used used = take(f);
         uint32_t expected = i + 1 < num ? each : total - (num - 1) * each;
 
         assert_int_equal(used.len, expected);
@@ -526,7 +523,7 @@ static void test_no_buffers(void **state)
 {
     struct fixture *f;
 
-    begin(state, 4, MODERN | MERGEABLE);
+    begin(state, 4, variant_features(state));
     f = *state;
     offer(f, 4, 20);
     lend(f, 1, 69, 0);
@@ -554,12 +551,11 @@ static void test_scratch_space_is_given_back(void **state)
     uint64_t table = RIG_BORDER + 0x100000;
     struct fixture *f;
 
-    begin(state, 2048, MODERN);
+    begin(state, 2048, variant_features(state));
     f = *state;
     for (unsigned i = 0; i < 2048; i++)
         buffers[i] = (struct ring_buffer){RIG_BORDER - 1, 2, true};
-    assert_int_equal(ring_add_indirect(&f->rig.ring, rig_at(&f->rig, table), table, buffers, 2048),
-                     0);
+    assert_true(ring_add_indirect(&f->rig.ring, rig_at(&f->rig, table), table, buffers, 2048) >= 0);
     ring_publish(&f->rig.ring);
     for (unsigned i = 0; i < 31; i++)
         lend(f, i, 4096 - NET_HEADER_BYTES + 1, 0);
@@ -579,23 +575,24 @@ static void test_scratch_space_is_given_back(void **state)
 static void test_not_writable(void **state)
 {
     struct fixture *f = *state;
-    struct ring_buffer readable = {RIG_BUFFERS + 0x9000, 2000, false};
+    struct ring_buffer readable = {RIG_BUFFERS + 0x200000, 2000, false};
+    int id;
 
     offer(f, 2, 2000);
-    assert_int_equal(ring_add(&f->rig.ring, &readable, 1), 2);
+    id = ring_add(&f->rig.ring, &readable, 1);
     offer(f, 5, 2000);
     for (unsigned i = 0; i < 6; i++)
         lend(f, i, 60, 0);
     copy_all(f);
     assert_int_equal(f->rig.queue->fault, FAULT_NOT_WRITABLE);
-    assert_int_equal(f->rig.queue->fault_value, 2);
+    assert_int_equal(f->rig.queue->fault_value, id);
     assert_int_equal(f->rig.num_broken, 1);
     assert_int_equal(rig_signals(f->rig.error_fd), 1);
     expect_counted(f, 2, 120, DROP_PORT_DOWN, 4);
     assert_int_equal(ring_num_used(&f->rig.ring), 2);
     for (unsigned i = 0; i < 2; i++)
         expect_frame(f, i, 60);
-    assert_int_equal(*(uint8_t *)rig_at(&f->rig, RIG_BUFFERS + 0x9000), UNTOUCHED);
+    assert_int_equal(*(uint8_t *)rig_at(&f->rig, RIG_BUFFERS + 0x200000), UNTOUCHED);
 }
 
 static void test_fault_within_a_frame(void **state)
@@ -660,16 +657,16 @@ static unsigned read_packet(struct fixture *f, uint8_t *packet, uint32_t *len)
 
     *len = 0;
     do {
-        struct split_used_element used;
+        struct ring_used used;
 
         if (!ring_take_used(&f->rig.ring, &used)) {
             assert_int_equal(left, 0);
             return 0;
         }
         if (left == 0)
-            left = num = num_buffers_at(f, f->rig.ring.descriptors[used.id].addr);
-        assert_true(used.len <= f->rig.ring.descriptors[used.id].len);
-        memcpy(packet + *len, rig_at(&f->rig, f->rig.ring.descriptors[used.id].addr), used.len);
+            left = num = num_buffers_at(f, addr_of(used.id));
+        assert_true(used.len <= f->lens[used.id]);
+        memcpy(packet + *len, rig_at(&f->rig, addr_of(used.id)), used.len);
         *len += used.len;
     } while (--left > 0);
     return num;
@@ -718,10 +715,26 @@ static void test_each_is_counted_once(void **state)
     assert_int_equal(f->rig.num_broken, 0);
 }
 
-#define MODERN_TEST(name)    cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define LEGACY_TEST(name)    cmocka_unit_test_setup_teardown(name, setup_legacy, teardown)
-#define MERGEABLE_TEST(name) cmocka_unit_test_setup_teardown(name, setup_mergeable, teardown)
-#define ALL(name)            MODERN_TEST(name), LEGACY_TEST(name), MERGEABLE_TEST(name)
+static const uint64_t variant_legacy = 0;
+static const uint64_t variant_modern_split = MODERN;
+static const uint64_t variant_modern_packed = MODERN | RING_FEATURE(PACKED);
+static const uint64_t variant_mergeable_split = MODERN | MERGEABLE;
+static const uint64_t variant_mergeable_packed = MODERN | MERGEABLE | RING_FEATURE(PACKED);
+static const uint64_t variant_in_order_split = MODERN | MERGEABLE | RING_FEATURE(IN_ORDER);
+static const uint64_t variant_in_order_packed = MODERN | MERGEABLE | RING_FEATURE(IN_ORDER) |
+                                                RING_FEATURE(PACKED);
+
+#define MODERN_SET_UP(name, setup, teardown)                                                       \
+    VARIANT(name, modern_split, setup, teardown), VARIANT(name, modern_packed, setup, teardown)
+#define MERGEABLE_SET_UP(name, setup, teardown)                                                    \
+    VARIANT(name, mergeable_split, setup, teardown),                                               \
+        VARIANT(name, mergeable_packed, setup, teardown),                                          \
+        VARIANT(name, in_order_split, setup, teardown),                                            \
+        VARIANT(name, in_order_packed, setup, teardown)
+#define ONE_BUFFER(name)                                                                           \
+    MODERN_SET_UP(name, setup, teardown), VARIANT(name, legacy, setup, teardown)
+#define MERGEABLE_TEST(name) MERGEABLE_SET_UP(name, setup, teardown)
+#define ALL(name)            ONE_BUFFER(name), MERGEABLE_TEST(name)
 
 int main(void)
 {
@@ -731,9 +744,8 @@ int main(void)
         ALL(test_only_those_of_the_mask),
         ALL(test_sizes),
         ALL(test_longest_frame),
-        MODERN_TEST(test_too_big_keeps_the_buffer),
-        LEGACY_TEST(test_too_big_keeps_the_buffer),
-        MODERN_TEST(test_only_too_big),
+        ONE_BUFFER(test_too_big_keeps_the_buffer),
+        ONE_BUFFER(test_only_too_big),
         ALL(test_ring_full_drops_the_rest),
         ALL(test_the_copied_header_wins),
         ALL(test_header_in_many_descriptors),
@@ -744,11 +756,12 @@ int main(void)
         MERGEABLE_TEST(test_longest_frame_merged),
         MERGEABLE_TEST(test_a_burst_merged),
         MERGEABLE_TEST(test_ring_full_merged),
-        cmocka_unit_test(test_no_buffers),
-        cmocka_unit_test(test_scratch_space_is_given_back),
+        MERGEABLE_SET_UP(test_no_buffers, NULL, NULL),
+        MODERN_SET_UP(test_scratch_space_is_given_back, NULL, NULL),
         ALL(test_not_writable),
         MERGEABLE_TEST(test_fault_within_a_frame),
-        ALL(test_available_index_too_far_ahead),
+        VARIANT(test_available_index_too_far_ahead, modern_split, setup, teardown),
+        VARIANT(test_available_index_too_far_ahead, mergeable_split, setup, teardown),
         ALL(test_indices_wrap),
         MERGEABLE_TEST(test_each_is_counted_once),
     };

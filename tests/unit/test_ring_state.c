@@ -13,8 +13,7 @@
 
 #include "lib/pair.h"
 
-#define VERSION_1 (UINT64_C(1) << 32)
-#define ALL       UINT64_MAX
+#define ALL UINT64_MAX
 
 /* --- Starting a ring -------------------------------------------------------------------------------- */
 
@@ -73,25 +72,36 @@ static void test_without_kick_descriptor(void **state)
 }
 
 /* As after a migration, or a restart of ours: the driver kicked long ago. */
-static void test_resumed(void **state)
+static void resume_at(struct pair *pair, uint32_t start)
 {
-    struct pair *pair = *state;
+    struct ring *ring = &pair->driver.rings[0];
+    struct frontend_ring told;
     uint32_t base;
 
-    pair_connect(pair);
-    for (unsigned i = 1; i <= 3; i++) {
-        struct frontend_ring ring = driver_ring(&pair->driver, 0);
+    ring_set_base(ring, start);
+    told = driver_ring(&pair->driver, 0);
+    assert_int_equal(told.base, start);
+    assert_int_equal(frontend_setup_ring(&pair->driver.frontend, 0, &told), 0);
+    assert_int_equal(frontend_sync(&pair->driver.frontend), 0);
+    assert_true(device_is_started(&pair->device, 0));
+    for (unsigned j = 0; j < 1000; j++)
+        pair_assert_works(pair, 0);
+    assert_int_equal(frontend_get_base(&pair->driver.frontend, 0, &base), 0);
+    assert_int_equal(base, ring_base(ring));
+    /* Each chain has two descriptors. */
+    assert_int_equal((uint16_t)base,
+                     ring_step(ring, (uint16_t)start, ring->format == RING_PACKED ? 2000 : 1000));
+}
 
-        ring_set_base(&pair->driver.rings[0], (uint16_t)(65000 * i));
-        ring.base = (uint16_t)(65000 * i);
-        assert_int_equal(frontend_setup_ring(&pair->driver.frontend, 0, &ring), 0);
-        assert_int_equal(frontend_sync(&pair->driver.frontend), 0);
-        assert_true(device_is_started(&pair->device, 0));
-        for (unsigned j = 0; j < 1000; j++)
-            pair_assert_works(pair, 0);
-        assert_int_equal(frontend_get_base(&pair->driver.frontend, 0, &base), 0);
-        assert_int_equal(base, (uint16_t)(65000 * i + 1000));
-    }
+static void test_resumed(void **state)
+{
+    static const uint32_t indices[] = {65000, 130000 % 65536, 195000 % 65536};
+    static const uint32_t positions[] = {0x80038003, 0x000f000f, 0x00010001};
+    struct pair *pair = *state;
+
+    pair_connect(pair);
+    for (unsigned i = 0; i < 3; i++)
+        resume_at(pair, pair->features & PAIR_F_PACKED ? positions[i] : indices[i]);
 }
 
 /* The ring goes on waiting: memory may still come. */
@@ -102,7 +112,7 @@ static void test_kick_before_memory(void **state)
     struct frontend_ring ring = driver_ring(&pair->driver, 0);
     struct frontend *frontend = pair_open(pair);
 
-    assert_int_equal(frontend_negotiate(frontend, PAIR_FEATURES, ALL), 0);
+    assert_int_equal(frontend_negotiate(frontend, pair->features, ALL), 0);
     assert_int_equal(frontend_setup_ring(frontend, 0, &ring), 0);
     driver_kick(&pair->driver, 0);
     assert_int_equal(frontend_sync(frontend), 0);
@@ -178,7 +188,9 @@ static void test_without_protocol_features(void **state)
 {
     struct pair *pair = *state;
 
-    assert_int_equal(driver_connect(&pair->driver, pair->device.path, VERSION_1, 0), 0);
+    assert_int_equal(driver_connect(&pair->driver, pair->device.path,
+                                    pair->features & ~FRONTEND_F_PROTOCOL_FEATURES, 0),
+                     0);
     for (unsigned i = 0; i < 3; i++) {
         pair_start(pair, 0);
         pair_assert_works(pair, 0);
@@ -191,17 +203,17 @@ static void test_without_protocol_features(void **state)
 static void test_get_base_twice(void **state)
 {
     struct pair *pair = *state;
-    uint32_t base;
+    uint32_t base, before = ring_base(&pair->driver.rings[0]);
 
     pair_connect(pair);
     assert_int_equal(frontend_get_base(&pair->driver.frontend, 0, &base), 0);
-    assert_int_equal(base, 0);
+    assert_true(base == 0 || base == before); /* nobody has said which format it will have */
     pair_start(pair, 0);
     pair_assert_works(pair, 0);
     pair_assert_works(pair, 0);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(frontend_get_base(&pair->driver.frontend, 0, &base), 0);
-        assert_int_equal(base, 2);
+        assert_int_equal(base, ring_base(&pair->driver.rings[0]));
         assert_false(device_is_started(&pair->device, 0));
         assert_int_equal(shunt_virtqueue_kick_fd(pair_virtqueue(pair, 0)), -1);
     }
@@ -304,11 +316,11 @@ static void test_features_while_running(void **state)
     pair_connect(pair);
     pair_start(pair, 0);
     before = pair->device.num_features_changed;
-    assert_int_equal(frontend_set_features(frontend, PAIR_FEATURES), 0);
+    assert_int_equal(frontend_set_features(frontend, pair->features), 0);
     assert_int_equal(frontend_sync(frontend), 0);
     assert_int_equal(pair->device.num_features_changed, before);
     pair_assert_works(pair, 0);
-    frontend_set_features(frontend, PAIR_FEATURES | DEVICE_FEATURE);
+    frontend_set_features(frontend, pair->features | DEVICE_FEATURE);
     assert_int_equal(frontend_wait_closed(frontend), 0);
     pair_assert_reason(pair, "while rings run");
 }
@@ -387,31 +399,29 @@ static void test_error_descriptor(void **state)
     close(fd);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_first_kick_starts),
-        TEST(test_kicked_before),
-        TEST(test_without_kick_descriptor),
-        TEST(test_resumed),
-        TEST(test_kick_before_memory),
-        TEST(test_polled_before_addresses),
-        TEST(test_enabled),
-        TEST(test_enabled_before_addresses),
-        TEST(test_without_protocol_features),
-        TEST(test_get_base_twice),
-        TEST(test_restarted),
-        TEST(test_late_call_descriptor),
-        TEST(test_full_call_descriptor),
-        TEST(test_kick_replaced),
-        TEST(test_changed_while_running),
-        TEST(test_features_while_running),
-        TEST(test_reset_owner),
-        TEST(test_broken),
-        TEST(test_broken_while_another_starts),
-        TEST(test_error_descriptor),
+        PAIR_TEST(test_first_kick_starts),
+        PAIR_TEST(test_kicked_before),
+        PAIR_TEST(test_without_kick_descriptor),
+        PAIR_TEST(test_resumed),
+        PAIR_TEST(test_kick_before_memory),
+        PAIR_TEST(test_polled_before_addresses),
+        PAIR_TEST(test_enabled),
+        PAIR_TEST(test_enabled_before_addresses),
+        PAIR_TEST(test_without_protocol_features),
+        PAIR_TEST(test_get_base_twice),
+        PAIR_TEST(test_restarted),
+        PAIR_TEST(test_late_call_descriptor),
+        PAIR_TEST(test_full_call_descriptor),
+        PAIR_TEST(test_kick_replaced),
+        PAIR_TEST(test_changed_while_running),
+        PAIR_TEST(test_features_while_running),
+        PAIR_TEST(test_reset_owner),
+        PAIR_TEST(test_broken),
+        PAIR_TEST(test_broken_while_another_starts),
+        PAIR_TEST(test_error_descriptor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,12 +11,16 @@
 #include <string.h>
 
 #include "lib/rig.h"
+#include "lib/variant.h"
 #include "virtio_net/header.h"
 #include "virtio_net/queue.h"
 
 #define SIZE       256u
-#define MODERN     (UINT64_C(1) << RING_F_VERSION_1)
+#define MODERN     RING_FEATURE(VERSION_1)
+#define HASHED     (UINT64_C(1) << NET_F_HASH_REPORT)
 #define FRAME_ROOM 0x11000u /* more than the longest frame with its header */
+
+#define MAX_CHAINS 512
 
 struct fixture {
     struct rig rig;
@@ -24,6 +28,9 @@ struct fixture {
     struct burst burst;
     struct counters rx;
     unsigned num_sent; /* each lies somewhere else */
+    /* Chains that the device has, in the order in which it got them. */
+    uint16_t ids[MAX_CHAINS];
+    unsigned first_id, end_of_ids;
 };
 
 static int begin(void **state, uint16_t size, uint64_t features)
@@ -40,12 +47,7 @@ static int begin(void **state, uint16_t size, uint64_t features)
 
 static int setup(void **state)
 {
-    return begin(state, SIZE, MODERN);
-}
-
-static int setup_legacy(void **state)
-{
-    return begin(state, SIZE, 0);
+    return begin(state, SIZE, variant_features(state));
 }
 
 static int teardown(void **state)
@@ -57,6 +59,12 @@ static int teardown(void **state)
     rig_fini(&f->rig);
     test_free(f);
     return 0;
+}
+
+static void note_chain(struct fixture *f, int id)
+{
+    assert_true(id >= 0);
+    f->ids[f->end_of_ids++ % MAX_CHAINS] = (uint16_t)id;
 }
 
 /* --- The driver ------------------------------------------------------------------------------------- */
@@ -97,7 +105,7 @@ static void offer(struct fixture *f, uint64_t addr, uint32_t len, const uint32_t
         len -= lens[i];
     }
     buffers[i] = (struct ring_buffer){addr, len, false};
-    assert_true(ring_add(&f->rig.ring, buffers, i + 1) >= 0);
+    note_chain(f, ring_add(&f->rig.ring, buffers, i + 1));
 }
 
 /* Sends frame number f->num_sent, and returns its number. */
@@ -166,16 +174,13 @@ static void expect_counted(const struct fixture *f, uint64_t packets, uint64_t b
 /* The next `num` chains came back, with nothing written. */
 static void expect_returned(struct fixture *f, unsigned num)
 {
-    struct split_used_element used;
+    struct ring_used used;
 
     assert_int_equal(ring_num_used(&f->rig.ring), num);
     while (num-- > 0) {
-        unsigned idx = f->rig.ring.last_used & (f->rig.ring.size - 1u);
-        unsigned head = f->rig.ring.available->ring[idx];
-
         assert_true(ring_take_used(&f->rig.ring, &used));
         assert_int_equal(used.len, 0);
-        assert_int_equal(used.id, head);
+        assert_int_equal(used.id, f->ids[f->first_id++ % MAX_CHAINS]);
     }
 }
 
@@ -206,7 +211,9 @@ static void test_formats(void **state)
         {UINT64_C(1) << NET_F_MRG_RXBUF, 12, true},
         {MODERN, 12, false},
         {MODERN | UINT64_C(1) << NET_F_MRG_RXBUF, 12, true},
-        {~(MODERN | UINT64_C(1) << NET_F_MRG_RXBUF), 10, false},
+        {~(MODERN | HASHED | UINT64_C(1) << NET_F_MRG_RXBUF), 10, false},
+        {HASHED, 20, false},
+        {UINT64_MAX, 20, true},
     };
 
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -312,7 +319,7 @@ static void test_writable_buffers_are_passed_over(void **state)
                                         {RIG_BORDER - 5, 500, true}};
 
         write_packet(f, addr_of(number), &header, number, 60);
-        assert_true(ring_add(&f->rig.ring, buffers, 3) >= 0);
+        note_chain(f, ring_add(&f->rig.ring, buffers, 3));
     }
     assert_int_equal(lend(f), 3);
     for (unsigned number = 0; number < 3; number++) {
@@ -338,7 +345,7 @@ static void test_runts(void **state)
         offer(f, RIG_BUFFERS, len, (uint32_t[]){1, 1, 1}, 3);
         expect_dropped(f, DROP_RUNT);
     }
-    assert_int_equal(ring_add(&f->rig.ring, &only_writable, 1) >= 0, 1);
+    note_chain(f, ring_add(&f->rig.ring, &only_writable, 1));
     expect_dropped(f, DROP_RUNT);
     assert_int_equal(f->rx.drops[DROP_RUNT], 2 * (least - 1) + 1);
     offer(f, RIG_BUFFERS, least, NULL, 0);
@@ -505,20 +512,18 @@ static void test_many_frames(void **state)
 static void test_fault_within_a_burst(void **state)
 {
     struct fixture *f = *state;
-    uint16_t used_idx;
 
     for (unsigned i = 0; i < 3; i++)
         send(f, 100);
-    ring_offer(&f->rig.ring, 0x1234);
-    used_idx = f->rig.ring.used->idx;
+    offer(f, RIG_END, 100, NULL, 0);
     assert_int_equal(lend(f), 3);
     for (unsigned i = 0; i < 3; i++)
         expect_frame(f, i, i, 100);
-    assert_int_equal(f->rig.queue->fault, FAULT_HEAD);
+    assert_int_equal(f->rig.queue->fault, FAULT_UNMAPPED);
     assert_int_equal(f->rig.num_broken, 1);
     expect_counted(f, 3, 300, 0);
     transmitq_give_back(f->rig.queue, &f->burst);
-    assert_int_equal(f->rig.ring.used->idx, used_idx);
+    assert_int_equal(ring_num_used(&f->rig.ring), 0);
     assert_int_equal(rig_signals(f->rig.call_fd), 0);
 }
 
@@ -530,7 +535,7 @@ static void test_headers_are_copied_once(void **state)
 
     assert_int_equal(lend(f), 1);
     memset(rig_at(&f->rig, addr_of(number)), 0xff, 26);
-    memset(f->rig.ring.descriptors, 0xff, 16 * SIZE);
+    memset(f->rig.low.base, 0x11, 16 * SIZE); /* the descriptors: neither available nor used */
     assert_int_equal(f->burst.frames[0].len, 100);
     for (unsigned i = 0; i < ETHERNET_HEADER_BYTES; i++)
         assert_int_equal(((uint8_t *)&f->burst.frames[0].ethernet)[i], byte_of(number, i));
@@ -544,11 +549,11 @@ static void test_headers_are_copied_once(void **state)
 static void offer_pieces(struct fixture *f, unsigned num)
 {
     struct ring_buffer *buffers = test_calloc(num, sizeof(*buffers));
-    struct split_descriptor *table = rig_at(&f->rig, RIG_BORDER + 0x100000);
+    void *table = rig_at(&f->rig, RIG_BORDER + 0x100000);
 
     for (unsigned i = 0; i < num; i++)
         buffers[i] = (struct ring_buffer){RIG_BORDER - 1, 2, false};
-    assert_true(ring_add_indirect(&f->rig.ring, table, RIG_BORDER + 0x100000, buffers, num) >= 0);
+    note_chain(f, ring_add_indirect(&f->rig.ring, table, RIG_BORDER + 0x100000, buffers, num));
     test_free(buffers);
 }
 
@@ -557,7 +562,7 @@ static void test_pieces_fill_a_burst(void **state)
 {
     struct fixture *f;
 
-    begin(state, 2048, MODERN);
+    begin(state, 2048, variant_features(state));
     f = *state;
     for (unsigned i = 0; i < 20; i++)
         offer_pieces(f, 2048);
@@ -581,7 +586,7 @@ static void test_more_pieces_than_a_burst_holds(void **state)
     struct fixture *f;
     unsigned number;
 
-    begin(state, SHUNT_VIRTQUEUE_MAX_SIZE, MODERN);
+    begin(state, SHUNT_VIRTQUEUE_MAX_SIZE, variant_features(state));
     f = *state;
     send(f, 60);
     offer_pieces(f, SHUNT_VIRTQUEUE_MAX_SIZE);
@@ -649,32 +654,42 @@ static void test_each_is_counted_once(void **state)
     assert_true(num_lent > 5000);
 }
 
-#define MODERN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define LEGACY_TEST(name) cmocka_unit_test_setup_teardown(name, setup_legacy, teardown)
-#define BOTH(name)        MODERN_TEST(name), LEGACY_TEST(name)
+static const uint64_t variant_legacy = 0;
+static const uint64_t variant_modern_split = MODERN;
+static const uint64_t variant_modern_packed = MODERN | RING_FEATURE(PACKED);
+static const uint64_t variant_in_order_split = MODERN | RING_FEATURE(IN_ORDER);
+static const uint64_t variant_in_order_packed = MODERN | RING_FEATURE(PACKED) |
+                                                RING_FEATURE(IN_ORDER);
+
+#define SET_UP(name, setup, teardown)                                                              \
+    VARIANT(name, modern_split, setup, teardown), VARIANT(name, modern_packed, setup, teardown),   \
+        VARIANT(name, in_order_split, setup, teardown),                                            \
+        VARIANT(name, in_order_packed, setup, teardown)
+#define MODERN_TEST(name) SET_UP(name, setup, teardown)
+#define ALL(name)         MODERN_TEST(name), VARIANT(name, legacy, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),
-        BOTH(test_one_frame),
-        BOTH(test_header_in_many_buffers),
-        BOTH(test_cuts),
-        BOTH(test_across_regions),
-        BOTH(test_writable_buffers_are_passed_over),
-        BOTH(test_runts),
-        BOTH(test_oversize),
-        BOTH(test_bad_offloads),
-        BOTH(test_harmless_headers),
+        ALL(test_one_frame),
+        ALL(test_header_in_many_buffers),
+        ALL(test_cuts),
+        ALL(test_across_regions),
+        ALL(test_writable_buffers_are_passed_over),
+        ALL(test_runts),
+        ALL(test_oversize),
+        ALL(test_bad_offloads),
+        ALL(test_harmless_headers),
         MODERN_TEST(test_disabled_queue_discards),
         MODERN_TEST(test_mixed_burst),
         MODERN_TEST(test_at_most_a_burst_at_once),
         MODERN_TEST(test_many_frames),
         MODERN_TEST(test_fault_within_a_burst),
         MODERN_TEST(test_headers_are_copied_once),
-        cmocka_unit_test(test_pieces_fill_a_burst),
-        cmocka_unit_test(test_more_pieces_than_a_burst_holds),
-        BOTH(test_each_is_counted_once),
+        SET_UP(test_pieces_fill_a_burst, NULL, NULL),
+        SET_UP(test_more_pieces_than_a_burst_holds, NULL, NULL),
+        ALL(test_each_is_counted_once),
     };
 
     return cmocka_run_group_tests_name("transmitq", tests, NULL, NULL);

@@ -173,8 +173,8 @@ static void test_options(void **state)
     assert_refused("workers: {mode: fast}",
                    "f:1:17: workers.mode: 'fast'; expected one of: adaptive, poll, interrupt");
     assert_refused("ports: {p: {type: vhost-user}}",
-                   "f:1:9: ports.p: 'socket' is missing: path of the socket that the guest's QEMU "
-                   "connects to");
+                   "f:1:9: ports.p: 'socket' is missing: path of the socket between us and the "
+                   "guest's QEMU");
 }
 
 static void test_port_names(void **state)

@@ -122,7 +122,7 @@ static bool send_by_ring(struct port *port)
 {
     struct rig *rig = port->private;
     struct ring_buffer buffer = {RIG_BUFFERS, HEADER_BYTES + FRAME_BYTES, false};
-    struct split_used_element used;
+    struct ring_used used;
     uint64_t one = 1;
 
     while (ring_take_used(&rig->ring, &used))
