@@ -21,31 +21,34 @@ struct reservation {
 /* Buffers of the ring as they are being taken, and the scratch space that describes them. */
 struct taker {
     struct shunt_virtqueue *queue;
+    const struct net_format *format;
+    struct counters *tx;
     struct iovec *room;
     struct used_chain *used;
     unsigned num_room;
     unsigned num_used;
+    burst_mask waiting; /* frames that can find no room before the IOTLB is told of it */
 };
 
 /* Fetches a buffer, looking again for new ones when those that were seen are used up. */
-static ALWAYS_INLINE int fetch_buffer(struct taker *taker, enum ring_format format,
+static ALWAYS_INLINE int fetch_buffer(struct taker *taker, enum ring_format ring,
                                       struct shunt_chain *chain)
 {
     int result;
 
     do
-        result = virtqueue_fetch(taker->queue, format, chain, &taker->room[taker->num_room],
+        result = virtqueue_fetch(taker->queue, ring, chain, &taker->room[taker->num_room],
                                  BURST_MAX_SEGMENTS - taker->num_room);
-    while (result == 0 && virtqueue_available(taker->queue, format, BURST_MAX_FRAMES) > 0);
+    while (result == 0 && virtqueue_available(taker->queue, ring, BURST_MAX_FRAMES) > 0);
     return result;
 }
 
 /* Takes one buffer. Its writable bytes; 0: none is there; or as virtqueue_fetch(). */
-static ALWAYS_INLINE int64_t take_buffer(struct taker *taker, enum ring_format format)
+static ALWAYS_INLINE int64_t take_buffer(struct taker *taker, enum ring_format ring)
 {
     struct shunt_chain chain;
     struct iovec *room = &taker->room[taker->num_room];
-    int result = fetch_buffer(taker, format, &chain);
+    int result = fetch_buffer(taker, ring, &chain);
 
     if (__builtin_expect(result <= 0, 0))
         return result < 0 || taker->queue->is_running ? result : -EPROTO;
@@ -88,18 +91,17 @@ static bool ends_burst(enum drop drop)
  * Takes as many buffers as the frame needs, or takes none and says why. With mergeable buffers a frame
  * fills one after the other; without them it must fit into one (5.1.6.4).
  */
-static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format format,
-                                       const struct net_format *net,
+static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format ring,
                                        struct reservation *reservation)
 {
     struct virtqueue_cursor start = virtqueue_cursor(taker->queue);
     unsigned first_room = taker->num_room, first_used = taker->num_used, num_buffers = 0;
-    uint32_t left = net->header_bytes + reservation->frame->len;
+    uint32_t left = taker->format->header_bytes + reservation->frame->len;
     int64_t len;
 
     reservation->room = &taker->room[first_room];
     for (;;) {
-        len = num_buffers < taker->queue->size ? take_buffer(taker, format) : 0;
+        len = num_buffers < taker->queue->size ? take_buffer(taker, ring) : 0;
         if (len <= 0)
             break;
         num_buffers++;
@@ -108,7 +110,7 @@ static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format for
             reservation->num_buffers = (uint16_t)num_buffers;
             return DROP_NUM;
         }
-        if (!net->is_mergeable)
+        if (!taker->format->is_mergeable)
             break;
         left -= (uint32_t)len;
     }
@@ -139,81 +141,80 @@ static void fill(const struct reservation *reservation, const struct net_format 
     segment_copy(&to, &from, frame->len - ETHERNET_HEADER_BYTES);
 }
 
-/* The first pass. How many of the frames found room; `*waiting` are those that can find none yet. */
-static ALWAYS_INLINE unsigned reserve_all(struct taker *taker, enum ring_format format,
-                                          const struct net_format *net, const struct burst *burst,
-                                          burst_mask which, struct reservation *reservations,
-                                          burst_mask *waiting, struct counters *tx)
+/* The first pass. How many of the frames found room. */
+static ALWAYS_INLINE unsigned reserve_all(struct taker *taker, enum ring_format ring,
+                                          const struct burst *burst, burst_mask which,
+                                          struct reservation *reservations)
 {
     unsigned num = 0;
 
-    virtqueue_available(taker->queue, format, (unsigned)__builtin_popcountll(which));
+    virtqueue_available(taker->queue, ring, (unsigned)__builtin_popcountll(which));
     while (which) {
         struct reservation *reservation = &reservations[num];
         burst_mask left = which;
         enum drop drop;
 
         reservation->frame = &burst->frames[burst_next(&which)];
-        drop = reserve(taker, format, net, reservation);
+        drop = reserve(taker, ring, reservation);
         if (__builtin_expect(drop == DROP_NUM, 1)) {
             __builtin_prefetch(reservation->room->iov_base, 1);
             num++;
             continue;
         }
         if (drop == DROP_IOTLB_MISS) {
-            *waiting = left;
+            taker->waiting = left;
             break;
         }
-        counter_add(&tx->drops[drop], 1);
+        counter_add(&taker->tx->drops[drop], 1);
         if (ends_burst(drop)) {
-            counter_add(&tx->drops[drop], (unsigned)__builtin_popcountll(which));
+            counter_add(&taker->tx->drops[drop], (unsigned)__builtin_popcountll(which));
             break;
         }
     }
     return num;
 }
 
-static unsigned reserve_split(struct taker *taker, const struct net_format *net,
-                              const struct burst *burst, burst_mask which,
-                              struct reservation *reservations, burst_mask *waiting,
-                              struct counters *tx)
+static unsigned reserve_split(struct taker *taker, const struct burst *burst, burst_mask which,
+                              struct reservation *reservations)
 {
-    return reserve_all(taker, RING_SPLIT, net, burst, which, reservations, waiting, tx);
+    return reserve_all(taker, RING_SPLIT, burst, which, reservations);
 }
 
-static unsigned reserve_packed(struct taker *taker, const struct net_format *net,
-                               const struct burst *burst, burst_mask which,
-                               struct reservation *reservations, burst_mask *waiting,
-                               struct counters *tx)
+static unsigned reserve_packed(struct taker *taker, const struct burst *burst, burst_mask which,
+                               struct reservation *reservations)
 {
-    return reserve_all(taker, RING_PACKED, net, burst, which, reservations, waiting, tx);
+    return reserve_all(taker, RING_PACKED, burst, which, reservations);
 }
 
-burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *net,
+burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *format,
                          struct burst *burst, burst_mask which, struct counters *tx)
 {
     struct reservation reservations[BURST_MAX_FRAMES];
-    struct taker taker = {.queue = queue, .room = burst->room, .used = burst->used};
-    burst_mask waiting = 0;
+    struct taker taker = {
+        .queue = queue,
+        .format = format,
+        .tx = tx,
+        .room = burst->room,
+        .used = burst->used,
+    };
     uint64_t bytes = 0;
-    unsigned num = queue->format == RING_PACKED
-                       ? reserve_packed(&taker, net, burst, which, reservations, &waiting, tx)
-                       : reserve_split(&taker, net, burst, which, reservations, &waiting, tx);
+    unsigned num = queue->format == RING_PACKED ? reserve_packed(&taker, burst, which, reservations)
+                                                : reserve_split(&taker, burst, which, reservations);
 
     for (unsigned i = 0; i < num; i++) {
         const struct reservation *reservation = &reservations[i];
 
-        fill(reservation, net);
+        fill(reservation, format);
         bytes += reservation->frame->len;
         if (__builtin_expect(queue->is_logging, 0))
             virtqueue_mark_pieces(queue, reservation->room,
-                                  net->header_bytes + reservation->frame->len);
+                                  format->header_bytes + reservation->frame->len);
     }
     if (num == 0)
-        return waiting;
+        return taker.waiting;
     counter_add(&tx->packets, num);
     counter_add(&tx->bytes, bytes);
     virtqueue_return(queue, queue->format, taker.used, taker.num_used);
     virtqueue_publish(queue, queue->format);
-    return waiting;
+    return taker.waiting;
 }

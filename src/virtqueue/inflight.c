@@ -442,7 +442,7 @@ struct used_chain inflight_skip(struct shunt_virtqueue *queue)
 {
     const struct packed_region *region = queue->inflight->packed;
     uint16_t entry = next_resubmitted(queue), last;
-    struct used_chain used;
+    struct used_chain used = {0};
 
     queue->num_resubmitted--;
     if (queue->format == RING_SPLIT)

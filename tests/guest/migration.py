@@ -14,11 +14,17 @@ def migrate(guest, socket, *, postcopy=False):
     there.start()
     try:
         account = move(guest, there, postcopy)
-    except BaseException:
+    except BaseException as error:
         there.stop()
+        if isinstance(error, GuestError):
+            raise GuestError(f"{error}; the new QEMU says: {last_line(there.log)}") from None
         raise
     guest.move_into(there)
     return account
+
+
+def last_line(log):
+    return (log.read_text(errors="replace").strip().splitlines() or ["nothing"])[-1]
 
 
 def move(guest, there, postcopy):
@@ -42,7 +48,7 @@ def wait_for_monitor(guest):
     deadline = time.monotonic() + TIMEOUT
     while not guest.monitor.path.exists():
         if not guest.is_running:
-            raise GuestError(f"{guest.name}: the new QEMU has ended: {guest.log.read_text()[-200:]}")
+            raise GuestError(f"{guest.name}: the new QEMU has ended")
         if time.monotonic() > deadline:
             raise GuestError(f"{guest.name}: the new QEMU has no monitor after {TIMEOUT} s")
         time.sleep(0.02)
@@ -53,7 +59,7 @@ def wait_for_status(guest, wanted):
     while (account := guest.tell_qemu("query-migrate")).get("status") not in (wanted, "completed"):
         if account.get("status") in ("failed", "cancelled", "postcopy-paused"):
             raise GuestError(f"{guest.name}: the migration has {account['status']}: "
-                             f"{account.get('error-desc', guest.log.read_text()[-200:])}")
+                             f"{account.get('error-desc', 'no reason given')}")
         if time.monotonic() > deadline:
             raise GuestError(f"{guest.name}: the migration is {account.get('status')} and not {wanted} "
                              f"after {TIMEOUT} s")

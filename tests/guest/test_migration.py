@@ -7,10 +7,14 @@ import time
 from lab import long_form
 from migration import migrate
 from stream import streams
-from suite import expect
+from suite import Skip, expect
 from traffic import Beat, ping
 
 OTHER_PORT = "vm2-away"
+
+# QEMU 7.2 does not take over that the guest has switched on address translation services, and then fails
+# on the guest's next invalidation.
+QEMU_FAULT = "memory_region_notify_iommu_one: Assertion"
 
 
 def place_of(lab, guest):
@@ -60,14 +64,25 @@ def test_migration(lab):
 
 @long_form
 def test_migration_packed(lab):
-    """there and back five times with packed rings and two queue pairs; QEMU announces (SEND_RARP)"""
-    check_migration(lab, lab.times(5, long=50), queues=2, cpus=2,
+    """there and back twice with packed rings and two queue pairs; QEMU announces (SEND_RARP)"""
+    check_migration(lab, lab.times(2, long=50), queues=2, cpus=2,
                     card={"packed": "on", "guest_announce": "off"})
 
 
 def test_migration_iommu(lab):
     """there and back behind an IOMMU"""
-    check_migration(lab, range(1), iommu="lazy")
+    try:
+        check_migration(lab, range(1), iommu="lazy")
+    except Exception:  # whatever was being done when it failed
+        if not is_qemu_at_fault(lab):
+            raise
+        lab.clear()
+        raise Skip(f"this QEMU cannot: {QEMU_FAULT}") from None
+
+
+def is_qemu_at_fault(lab):
+    logs = lab.switch.folder.glob("vm2-*.log")
+    return any(QEMU_FAULT in log.read_text(errors="replace") for log in logs)
 
 
 def test_migration_postcopy(lab):

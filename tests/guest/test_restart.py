@@ -57,11 +57,11 @@ def check_talk(guests):
 
 @long_form
 def test_kills_of_the_switch(lab):
-    """the switch is killed and started again, ten times, under traffic"""
+    """the switch is killed and started again, five times, under traffic"""
     guests = lab.crowd(CROWD)
     lab.switch.save()
     with traffic(lab, guests) as running:
-        for _ in lab.times(10, long=100):
+        for _ in lab.times(5, long=100):
             lab.switch.kill()
             lab.switch.start()
             check_lives(lab, running)
@@ -70,10 +70,10 @@ def test_kills_of_the_switch(lab):
 
 @long_form
 def test_reconnects(lab):
-    """all guests lose their connection to the switch and get it again, ten times, under traffic"""
+    """all guests lose their connection to the switch and get it again, five times, under traffic"""
     guests = lab.crowd(CROWD)
     with traffic(lab, guests) as running:
-        for _ in lab.times(10, long=100):
+        for _ in lab.times(5, long=100):
             for guest in guests:
                 lab.switch.remove_port(guest.name)
             for guest in guests:
