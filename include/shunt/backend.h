@@ -12,18 +12,18 @@
  *     … poll shunt_backend_fd(backend) for POLLIN, then shunt_backend_dispatch(backend) …
  *     shunt_backend_destroy(backend);
  *
- * Threads: create, dispatch, destroy and all `ops` run in one thread at a time, the program's. The
- * library starts none. Virtqueues may be worked on by any thread under their locks.
+ * Threads: create, dispatch, destroy and all `ops` run in one thread at a time, the program's; destroy and
+ * dispatch not from within `ops`. The library starts none. Virtqueues may be worked on by any thread under their locks.
  *
  * A front-end that breaks the protocol loses its connection, and only that: the reason is logged and
  * kept for shunt_backend_reason(), and the back-end waits for the next: it goes on listening, or connects
  * again, which it tries for ever and at least once a second.
  *
- * Source: QEMU, docs/interop/vhost-user.rst. All messages and protocol features are there, but for those of
- * cross-endian rings, crypto sessions, GPU devices, and shared objects and memory regions.
- * Which of them are offered depends on `ops`: RARP, MTU and DEVICE_STATE need theirs, CONFIG a config_len.
- * PAGEFAULT (postcopy migration) is offered where the process may use userfaultfd(2): a front-end can then
- * make whoever touches its guest's memory wait for a page, until it serves it or the connection ends.
+ * Source: QEMU, docs/interop/vhost-user.rst. Messages 1-22, 24, 25, 28-32, 34-40, 42, 43, 45, and of our
+ * own 1-5; protocol features 0-5, 8-16, 19-21. Not offered, and refused with a reason: CROSS_ENDIAN (message 23),
+ * crypto sessions (26, 27), GPU sockets (33), SHARED_OBJECT (41) and SHMEM (44); and Xen's mappings.
+ * Some are offered only if the program asks for them: RARP, MTU and DEVICE_STATE by their `ops`, CONFIG by
+ * config_len, PAGEFAULT by allows_postcopy.
  */
 #ifndef SHUNT_BACKEND_H
 #define SHUNT_BACKEND_H
@@ -57,13 +57,21 @@ struct shunt_backend_config {
     bool is_client;
     /*
      * Feature bits of the device type (VIRTIO 1.3, chapter 5) that are offered. The library adds
-     * those of the ring and the transport that it implements.
+     * those of the ring and the transport that it implements, but for two. IN_ORDER (35): the program
+     * returns chains in the order in which it took them. RING_RESET (40): the front-end stops and starts a
+     * ring that its driver resets, which QEMU does not, while it passes the offer on.
      */
     uint64_t features;
     unsigned num_virtqueues; /* 1 … SHUNT_BACKEND_MAX_VIRTQUEUES */
     /* What GET_QUEUE_NUM answers: a network device counts pairs, others count virtqueues. */
     unsigned queue_num;
     uint32_t config_len; /* bytes of configuration space; 0: PROTOCOL_F_CONFIG is not offered */
+    /*
+     * Offer PAGEFAULT, which postcopy migration needs, where the process may use userfaultfd(2). Only for a
+     * front-end that is trusted: until it has served a page, every thread that touches it waits, be it one
+     * that works on the queue or the one that dispatches.
+     */
+    bool allows_postcopy;
 };
 
 /*
@@ -88,9 +96,13 @@ struct shunt_backend_ops {
      */
     void (*queue_changed)(void *ctx, unsigned idx);
 
-    /* Configuration space; `offset + len` is within config_len. 0 or a negative errno. */
+    /*
+     * Configuration space; `offset + len` is within config_len. 0 or a negative errno, which in set_config()
+     * ends the connection. The driver wrote it, and must not change what is read-only; or, with `is_migrated`,
+     * the front-end did, with what the device had where its guest comes from.
+     */
     int (*get_config)(void *ctx, uint32_t offset, void *data, uint32_t len);
-    int (*set_config)(void *ctx, uint32_t offset, const void *data, uint32_t len);
+    int (*set_config)(void *ctx, uint32_t offset, const void *data, uint32_t len, bool is_migrated);
 
     /* SEND_RARP: the guest came by migration; let the network know where `mac` is now. */
     void (*announce)(void *ctx, const uint8_t mac[6]);

@@ -83,6 +83,7 @@ void vhost_user_update(struct port *port)
 static struct shunt_backend_config make_config(const struct port *port, const json_t *options)
 {
     bool has_control_queue = vhost_user_of(port)->has_control_queue;
+    const char *postcopy = option_text(options, "postcopy");
     unsigned num = port->num_queues;
 
     return (struct shunt_backend_config){
@@ -94,6 +95,7 @@ static struct shunt_backend_config make_config(const struct port *port, const js
         .num_virtqueues = 2 * num + has_control_queue,
         .queue_num = has_control_queue ? 2 * num + 1 : num,
         .config_len = has_control_queue ? sizeof(struct net_config) : 0,
+        .allows_postcopy = postcopy && strcmp(postcopy, "on") == 0,
     };
 }
 
@@ -134,6 +136,8 @@ static void vhost_user_close(struct port *port)
     port->events = NULL;
     shunt_backend_destroy(own->backend);
     burst_fini(&own->flushed);
+    for (unsigned i = 0; own->backlogs && i < port->num_queues; i++)
+        backlog_forget(&own->backlogs[i], own->backlogs[i].num);
     free(own->backlogs);
     steering_destroy(own->steering);
     free(own);
@@ -194,6 +198,11 @@ static const struct option vhost_user_options[] = {
      .min = 68,
      .max = 65535,
      .help = "the largest MTU of the guest; by default whatever its front-end says"},
+    {.key = "postcopy",
+     .kind = OPTION_CHOICE,
+     .choices = switches,
+     .help =
+         "on: guests may come by postcopy migration; their QEMU can make us wait; by default off"},
     {.key = "control-queue",
      .kind = OPTION_CHOICE,
      .choices = switches,

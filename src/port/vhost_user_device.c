@@ -125,18 +125,23 @@ static int on_get_config(void *ctx, uint32_t offset, void *data, uint32_t len)
 }
 
 /*
- * Legacy drivers set their address here, byte by byte (VIRTIO 1.3, 5.1.6.5.2); it counts when the last one
- * is written. Everything else is read-only for the driver, and what it writes there is ignored.
+ * Legacy drivers set their address here, byte by byte (VIRTIO 1.3, 5.1.6.5.2), and a migration brings it along;
+ * it counts when the last byte is written. Everything else is read-only for the driver, or ours to know on
+ * this host: what is written there is ignored.
  */
-static int on_set_config(void *ctx, uint32_t offset, const void *data, uint32_t len)
+static int on_set_config(void *ctx, uint32_t offset, const void *data, uint32_t len,
+                         bool is_migrated)
 {
     struct vhost_user_port *own = vhost_user_of(ctx);
     uint8_t *mac = own->control.state.filter.mac;
+    const uint32_t mac_bytes = sizeof(own->config.mac);
 
-    if (feature_is_set(own->features, RING_F_VERSION_1) || offset + len > sizeof(own->config.mac))
+    if (offset >= mac_bytes || (!is_migrated && feature_is_set(own->features, RING_F_VERSION_1)))
         return 0;
+    if (len > mac_bytes - offset)
+        len = mac_bytes - offset;
     memcpy(mac + offset, data, len);
-    if (offset + len == sizeof(own->config.mac))
+    if (offset + len == mac_bytes)
         publish_rules(own);
     return 0;
 }
@@ -343,6 +348,9 @@ const struct shunt_backend_ops vhost_user_ops = {
  * Two bits say only what the front-end may do, where control queue and configuration space are not ours. MTU:
  * it may tell its guest one, which NET_SET_MTU tells us. GUEST_ANNOUNCE: after a migration it may have the
  * guest announce itself, which does so on each of its VLANs; for all other guests it sends SEND_RARP.
+ *
+ * RING_RESET only to front-ends that pass everything on: QEMU offers it to its guests, but does not tell
+ * a vhost-user back-end of the reset, and we would go on in memory that the driver has freed.
  */
 uint64_t vhost_user_offered(const struct port *port)
 {
@@ -358,7 +366,7 @@ uint64_t vhost_user_offered(const struct port *port)
         features |= NET_FEATURE(MAC) | NET_FEATURE(STATUS) | NET_FEATURE(SPEED_DUPLEX) |
                     NET_FEATURE(CTRL_VQ) | NET_FEATURE(CTRL_RX) | NET_FEATURE(CTRL_RX_EXTRA) |
                     NET_FEATURE(CTRL_VLAN) | NET_FEATURE(CTRL_MAC_ADDR) | NET_FEATURE(RSS) |
-                    NET_FEATURE(HASH_REPORT);
+                    NET_FEATURE(HASH_REPORT) | RING_FEATURE(RESET);
     return features;
 }
 

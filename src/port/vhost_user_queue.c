@@ -64,8 +64,8 @@ unsigned vhost_user_lend(struct port_queue *queue, struct burst *burst)
 
     shunt_virtqueue_lock(virtqueue);
     if (queue->idx == 0 && own->is_rarp_due)
-        return lend_rarp(own, burst, &queue->rx);
-    if (shunt_virtqueue_is_started(virtqueue))
+        num = lend_rarp(own, burst, &queue->rx);
+    else if (shunt_virtqueue_is_started(virtqueue))
         num = transmitq_lend(virtqueue, &own->format, burst, &queue->rx);
     if (num > 0 && !atomic_load_explicit(&own->is_link_up, memory_order_relaxed)) {
         discard(virtqueue, burst, &queue->rx);
@@ -170,9 +170,10 @@ static void choose_queues(const struct vhost_user_port *own, const struct receiv
     }
 }
 
-static bool takes_frames(const struct shunt_virtqueue *virtqueue)
+static bool takes_frames(const struct vhost_user_port *own, const struct shunt_virtqueue *virtqueue)
 {
-    return virtqueue->is_started && virtqueue->is_enabled && virtqueue->fault == FAULT_NONE;
+    return virtqueue->is_started && virtqueue->is_enabled && virtqueue->fault == FAULT_NONE &&
+           atomic_load_explicit(&own->is_link_up, memory_order_relaxed);
 }
 
 /* Behind those that wait already, frames have to wait, too. What cannot is returned. */
@@ -198,7 +199,7 @@ static void copy_to(struct port_queue *queue, struct burst *burst, burst_mask wh
     enum drop drop = DROP_PORT_DOWN;
 
     shunt_virtqueue_lock(virtqueue);
-    if (takes_frames(virtqueue)) {
+    if (takes_frames(vhost_user_of(queue->port), virtqueue)) {
         which = copy_or_wait(queue, burst, which);
         drop = DROP_IOTLB_MISS;
     }
@@ -218,7 +219,7 @@ static bool flush_some(struct port_queue *queue, struct burst *burst)
 
     if (num == 0)
         return false;
-    if (!takes_frames(virtqueue))
+    if (!takes_frames(own, virtqueue))
         counter_add(&queue->tx.drops[DROP_PORT_DOWN], num);
     else if (shunt_virtqueue_is_started(virtqueue))
         waiting = receiveq_copy(virtqueue, &own->format, burst, burst_all(burst), &queue->tx);

@@ -90,7 +90,7 @@ uint64_t backend_offered_protocol_features(const struct shunt_backend *backend)
         features |= PROTOCOL(MTU);
     if (ops->save_state && ops->load_state)
         features |= PROTOCOL(DEVICE_STATE);
-    if (userfault_is_available())
+    if (backend->config.allows_postcopy && userfault_is_available())
         features |= PROTOCOL(PAGEFAULT);
     return features;
 }

@@ -51,7 +51,7 @@ struct backend_queue {
     bool is_programs; /* … because the program wants to be told: shunt_backend_watch_queue() */
     unsigned num_empty_kicks;
     bool is_fault_known;  /* it broke, and that was reported */
-    bool is_running_told; /* that it can go on, behind a vIOMMU where addresses are lost and found */
+    bool is_running_told; /* that it can go on: behind a vIOMMU addresses are lost and found */
 
     /* The front-end said how it is to be notified, be it by a descriptor or not at all. */
     bool has_call;
@@ -164,6 +164,9 @@ void message_forget(struct shunt_backend *backend);
 
 /* Stops queue `idx` and closes its kick descriptor. */
 void backend_stop_queue(struct shunt_backend *backend, unsigned idx);
+
+/* Enables or disables it, started or not. */
+void backend_enable_queue(struct shunt_backend *backend, unsigned idx, bool is_enabled);
 
 /* Stops it and forgets all that this connection said of it. */
 void backend_reset_queue(struct shunt_backend *backend, unsigned idx);

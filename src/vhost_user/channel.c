@@ -98,8 +98,13 @@ static ssize_t receive_some(struct channel *channel, void *to, size_t len,
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             all_fit &= keep_fds(&channel->incoming, c);
     }
-    if (!all_fit || (header.msg_flags & MSG_CTRUNC))
+    if (!all_fit)
         return error_set(error, -EPROTO, "a message with more than %d file descriptors",
+                         WIRE_MAX_FDS);
+    if (header.msg_flags & MSG_CTRUNC) /* the kernel does not tell which */
+        return error_set(error, -EPROTO,
+                         "a message with more than %d file descriptors, or this process has as "
+                         "many as it may (RLIMIT_NOFILE)",
                          WIRE_MAX_FDS);
     if (num == 0)
         return error_set(error, -EPIPE, "the front-end closed the connection");

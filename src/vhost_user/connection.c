@@ -159,9 +159,9 @@ static void say_why(struct shunt_backend *backend, const char *fault)
 static void forget_front_end(struct shunt_backend *backend)
 {
     message_forget(backend);
-    request_close(backend);
     for (unsigned i = 0; i < backend->config.num_virtqueues; i++)
         backend_reset_queue(backend, i);
+    request_close(backend); /* and what the program, told of the queues' end, had to say */
     backend_lock_queues(backend);
     shunt_memory_replace(backend->memory, NULL, NULL, 0, NULL);
     iotlb_clear(backend->iotlb);

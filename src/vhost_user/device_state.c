@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,7 +48,53 @@ static void finish(struct shunt_backend *backend, int result, const char *why)
         connection_fail(backend, &error);
 }
 
-/* As write(2), without a SIGPIPE where nobody reads any more: signals are the program's business. */
+/*
+ * The descriptor is the front-end's as well, which can make it blocking at any time. So it is not read or written
+ * but by calls that are told each time not to wait: there are such for sockets, and for pipes from and to a pipe
+ * of our own, the relay. Both return as read(2) and write(2) of a descriptor that does not block.
+ */
+static void close_relay(const int relay[2])
+{
+    int code = errno;
+
+    close(relay[0]);
+    close(relay[1]);
+    errno = code;
+}
+
+static ssize_t read_at_once(int fd, void *data, size_t len)
+{
+    ssize_t num = recv(fd, data, len, MSG_DONTWAIT);
+    int relay[2];
+
+    if (num >= 0 || errno != ENOTSOCK)
+        return num;
+    if (pipe2(relay, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    num = splice(fd, NULL, relay[1], NULL, len, SPLICE_F_NONBLOCK);
+    if (num > 0)
+        num = read(relay[0], data, (size_t)num);
+    close_relay(relay);
+    return num;
+}
+
+static ssize_t write_at_once(int fd, const void *data, size_t len)
+{
+    ssize_t num = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int relay[2];
+
+    if (num >= 0 || errno != ENOTSOCK)
+        return num;
+    if (pipe2(relay, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    num = write(relay[1], data, len);
+    if (num > 0)
+        num = splice(relay[0], NULL, fd, NULL, (size_t)num, SPLICE_F_NONBLOCK);
+    close_relay(relay);
+    return num;
+}
+
+/* Without a SIGPIPE where nobody reads any more: signals are the program's business. Bytes or -errno. */
 static ssize_t write_quietly(int fd, const void *data, size_t len)
 {
     const struct timespec now = {0};
@@ -59,7 +106,7 @@ static ssize_t write_quietly(int fd, const void *data, size_t len)
     sigpending(&pending);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     do
-        num = write(fd, data, len);
+        num = write_at_once(fd, data, len);
     while (num < 0 && errno == EINTR);
     if (num < 0)
         num = -errno;
@@ -103,7 +150,7 @@ static void load_more(struct shunt_backend *backend)
     struct device_state *state = &backend->device_state;
 
     while (state->done < state->len) {
-        ssize_t num = read(state->fd, state->data + state->done, state->len - state->done);
+        ssize_t num = read_at_once(state->fd, state->data + state->done, state->len - state->done);
 
         if (num == 0) {
             load_all(backend);
@@ -154,11 +201,8 @@ static int watch(const struct shunt_backend *backend, int fd,
                  enum wire_transfer_direction direction, struct shunt_error *error)
 {
     bool is_load = direction == WIRE_TRANSFER_LOAD;
-    int flags = fcntl(fd, F_GETFL), result;
+    int result = backend_watch(backend, fd, is_load ? EVENT_STATE_LOAD : EVENT_STATE_SAVE, 0);
 
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-        return error_set(error, -errno, "fcntl: %m");
-    result = backend_watch(backend, fd, is_load ? EVENT_STATE_LOAD : EVENT_STATE_SAVE, 0);
     if (result < 0)
         return error_set(error, result, "the descriptor does not behave like a pipe: %s",
                          strerror(-result));

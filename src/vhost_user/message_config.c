@@ -44,7 +44,8 @@ int message_set_config(struct shunt_backend *backend, struct wire_message *messa
         return error_set(error, -EINVAL, "flags are 0x%x instead of 0 or 1", config->flags);
     if (!backend->ops->set_config)
         return error_set(error, -EROFS, "the configuration space is read-only");
-    result = backend->ops->set_config(backend->ctx, config->offset, config->data, config->size);
+    result = backend->ops->set_config(backend->ctx, config->offset, config->data, config->size,
+                                      config->flags & CONFIG_FLAG_MIGRATION);
     if (result < 0)
         return error_set(error, result, "%u bytes at offset %u: %s", config->size, config->offset,
                          strerror(-result));

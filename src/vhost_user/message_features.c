@@ -16,22 +16,6 @@ int message_get_features(struct shunt_backend *backend, struct wire_message *mes
     return 0;
 }
 
-/* "Ring states": a front-end that knows nothing of SET_VRING_ENABLE means all of them. */
-static void enable_all_rings(struct shunt_backend *backend)
-{
-    for (unsigned i = 0; i < backend->config.num_virtqueues; i++) {
-        struct shunt_virtqueue *queue = backend->queues[i].virtqueue;
-        bool was_enabled;
-
-        shunt_virtqueue_lock(queue);
-        was_enabled = queue->is_enabled;
-        queue->is_enabled = true;
-        shunt_virtqueue_unlock(queue);
-        if (!was_enabled)
-            backend_tell_queue(backend, i);
-    }
-}
-
 /*
  * Of the features only LOG_ALL may change while rings run: that is how a front-end switches logging on and
  * off.
@@ -56,22 +40,24 @@ int message_set_features(struct shunt_backend *backend, struct wire_message *mes
 {
     uint64_t features = message->payload.u64;
     bool is_running = !backend_is_suspended(backend);
+    bool knows_enable = features >> WIRE_F_PROTOCOL_FEATURES & 1;
     int result = check_features(backend, features, error);
 
     if (result < 0)
         return result;
     backend->features = features;
     message_update_logging(backend);
-    if (is_running)
-        return 0;
-    message_update_space(backend);
-    result = message_attach_inflight(backend, error);
-    if (result < 0)
-        return result;
-    if (backend->ops->features_changed)
-        backend->ops->features_changed(backend->ctx, features);
-    if (!(features >> WIRE_F_PROTOCOL_FEATURES & 1))
-        enable_all_rings(backend);
+    if (!is_running) {
+        message_update_space(backend);
+        result = message_attach_inflight(backend, error);
+        if (result < 0)
+            return result;
+        if (backend->ops->features_changed)
+            backend->ops->features_changed(backend->ctx, features);
+    }
+    /* "Ring states": a front-end that knows nothing of SET_VRING_ENABLE means all of them. */
+    for (unsigned i = 0; !knows_enable && i < backend->config.num_virtqueues; i++)
+        backend_enable_queue(backend, i, true);
     return 0;
 }
 
@@ -98,6 +84,11 @@ static int check_protocol_features(const struct shunt_backend *backend, uint64_t
         return error_set(error, -EINVAL,
                          "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK: 0x%" PRIx64,
                          features);
+    if (changed && !backend_is_suspended(backend))
+        return error_set(error, -EBUSY,
+                         "protocol features changed from 0x%" PRIx64 " to 0x%" PRIx64
+                         " while rings run",
+                         backend->protocol_features, features);
     if ((changed & PROTOCOL(GPA_ADDRESSES)) && shunt_memory_num_regions(backend->memory) > 0)
         return error_set(error, -EBUSY, "GPA_ADDRESSES changed while there are memory regions");
     return 0;
@@ -111,7 +102,7 @@ int message_set_protocol_features(struct shunt_backend *backend, struct wire_mes
     if (result < 0)
         return result;
     backend->protocol_features = message->payload.u64;
-    if (backend_is_suspended(backend))
+    if (backend_is_suspended(backend)) /* else nothing has changed */
         message_update_space(backend);
     return 0;
 }

@@ -24,6 +24,8 @@ int message_set_log_base(struct shunt_backend *backend, struct wire_message *mes
     int result;
 
     backend_lock_queues(backend);
+    for (unsigned i = 0; i < backend->config.num_virtqueues; i++)
+        virtqueue_flush_marks(backend->queues[i].virtqueue);
     result = dirty_log_map(&backend->log, message->fds[0], log->offset, log->size, error);
     backend_unlock_queues(backend);
     if (result < 0)

@@ -75,15 +75,11 @@ int message_get_vring_base(struct shunt_backend *backend, struct wire_message *m
 int message_set_vring_enable(struct shunt_backend *backend, struct wire_message *message,
                              struct shunt_error *error)
 {
-    struct shunt_virtqueue *queue = message_queue(backend, message);
     uint32_t enable = message->payload.state.num;
 
     if (enable > 1)
         return error_set(error, -EINVAL, "enable is %u instead of 0 or 1", enable);
-    shunt_virtqueue_lock(queue);
-    queue->is_enabled = enable;
-    shunt_virtqueue_unlock(queue);
-    backend_tell_queue(backend, message->payload.state.idx);
+    backend_enable_queue(backend, message->payload.state.idx, enable);
     return 0;
 }
 

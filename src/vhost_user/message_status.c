@@ -15,25 +15,14 @@
     (RING_FEATURE(ACCESS_PLATFORM) | RING_FEATURE(PACKED) | RING_FEATURE(IN_ORDER) |               \
      RING_FEATURE(ORDER_PLATFORM) | RING_FEATURE(NOTIFICATION_DATA) | RING_FEATURE(RESET))
 
-static void disable_rings(struct shunt_backend *backend)
-{
-    for (unsigned i = 0; i < backend->config.num_virtqueues; i++) {
-        struct shunt_virtqueue *queue = backend->queues[i].virtqueue;
-
-        backend_stop_queue(backend, i);
-        shunt_virtqueue_lock(queue);
-        queue->is_enabled = false;
-        shunt_virtqueue_unlock(queue);
-    }
-}
-
-/* Deprecated; sent by old front-ends that mean to disable all rings, which is what this does. */
+/* Deprecated; sent by old front-ends that mean to disable all rings, which is what this does, and no more. */
 int message_reset_owner(struct shunt_backend *backend, struct wire_message *message,
                         struct shunt_error *error)
 {
     (void)message;
     (void)error;
-    disable_rings(backend);
+    for (unsigned i = 0; i < backend->config.num_virtqueues; i++)
+        backend_enable_queue(backend, i, false);
     return 0;
 }
 
@@ -43,10 +32,11 @@ int message_reset_owner(struct shunt_backend *backend, struct wire_message *mess
  */
 static void reset_device(struct shunt_backend *backend)
 {
-    disable_rings(backend);
     for (unsigned i = 0; i < backend->config.num_virtqueues; i++) {
         struct shunt_virtqueue *queue = backend->queues[i].virtqueue;
 
+        backend_stop_queue(backend, i);
+        backend_enable_queue(backend, i, false);
         shunt_virtqueue_lock(queue);
         queue->has_addresses = false;
         shunt_virtqueue_unlock(queue);

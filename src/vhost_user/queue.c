@@ -58,14 +58,6 @@ bool backend_is_suspended(const struct shunt_backend *backend)
     return true;
 }
 
-/* True if the eventfd was signalled; it is cleared. */
-static bool take_event(int fd)
-{
-    uint64_t count;
-
-    return fd >= 0 && read(fd, &count, sizeof(count)) == sizeof(count);
-}
-
 /* --- Notifications without descriptors -------------------------------------------------------------- */
 
 /* An eventfd of our own in `slot`, which is watched. */
@@ -145,7 +137,7 @@ void queue_on_call(struct shunt_backend *backend, unsigned idx)
 {
     struct backend_queue *queue = &backend->queues[idx];
 
-    if (queue->calls_in_band && take_event(queue->virtqueue->call_fd))
+    if (queue->calls_in_band && event_take(queue->virtqueue->call_fd))
         request_add(backend, idx, REQUEST_CALL);
 }
 
@@ -153,7 +145,7 @@ void queue_on_error(struct shunt_backend *backend, unsigned idx)
 {
     struct backend_queue *queue = &backend->queues[idx];
 
-    if (queue->reports_in_band && take_event(queue->virtqueue->error_fd))
+    if (queue->reports_in_band && event_take(queue->virtqueue->error_fd))
         request_add(backend, idx, REQUEST_ERROR);
 }
 
@@ -205,7 +197,7 @@ static void tell_program_of_kick(struct shunt_backend *backend, unsigned idx)
 
     if (!queue->is_programs || !queue->virtqueue->is_started)
         return;
-    take_event(queue->virtqueue->kick_fd);
+    event_take(queue->virtqueue->kick_fd);
     if (backend->ops->kicked)
         backend->ops->kicked(backend->ctx, idx);
 }
@@ -262,6 +254,19 @@ void backend_stop_queue(struct shunt_backend *backend, unsigned idx)
     shunt_virtqueue_unlock(queue->virtqueue);
 }
 
+void backend_enable_queue(struct shunt_backend *backend, unsigned idx, bool is_enabled)
+{
+    struct shunt_virtqueue *virtqueue = backend->queues[idx].virtqueue;
+    bool was_enabled;
+
+    shunt_virtqueue_lock(virtqueue);
+    was_enabled = virtqueue->is_enabled;
+    virtqueue->is_enabled = is_enabled;
+    shunt_virtqueue_unlock(virtqueue);
+    if (was_enabled != is_enabled)
+        backend_tell_queue(backend, idx);
+}
+
 void backend_reset_queue(struct shunt_backend *backend, unsigned idx)
 {
     struct backend_queue *queue = &backend->queues[idx];
@@ -272,6 +277,8 @@ void backend_reset_queue(struct shunt_backend *backend, unsigned idx)
     replace_notification(backend, idx, &virtqueue->error_fd, -1, &queue->reports_in_band);
     queue->has_call = false;
     queue->has_error = false;
+    queue->refused_addr = 0;
+    queue->refused_access = 0;
     shunt_virtqueue_lock(virtqueue);
     virtqueue_set_inflight_region(virtqueue, NULL, 0);
     virtqueue->is_enabled = false;
@@ -490,7 +497,7 @@ static void report_fault(struct shunt_backend *backend, unsigned idx, enum virtq
 void queue_on_events(struct shunt_backend *backend, unsigned idx)
 {
     (void)idx;
-    take_event(backend->event_fd);
+    event_take(backend->event_fd);
     for (unsigned i = 0; i < backend->config.num_virtqueues; i++) {
         struct shunt_virtqueue *virtqueue = backend->queues[i].virtqueue;
         enum virtqueue_fault fault;

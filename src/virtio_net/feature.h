@@ -6,8 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define NET_F_CSUM           0
+#define NET_F_GUEST_CSUM     1
 #define NET_F_MTU            3
 #define NET_F_MAC            5
+#define NET_F_GUEST_TSO4     7
+#define NET_F_HOST_TSO4      11
 #define NET_F_MRG_RXBUF      15
 #define NET_F_STATUS         16
 #define NET_F_CTRL_VQ        17

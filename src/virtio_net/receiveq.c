@@ -14,7 +14,8 @@
 /* The room that was taken for a frame. */
 struct reservation {
     const struct frame *frame;
-    struct iovec *room;
+    uint8_t *start;     /* of its first piece */
+    struct iovec *room; /* all its pieces; NULL: the first is all */
     uint16_t num_buffers;
 };
 
@@ -29,6 +30,27 @@ struct taker {
     unsigned num_used;
     burst_mask waiting; /* frames that can find no room before the IOTLB is told of it */
 };
+
+/* What nearly every frame needs: one buffer, which is plain and large enough. It is taken, or not. */
+static ALWAYS_INLINE bool reserve_plain(struct taker *taker, enum ring_format ring,
+                                        struct reservation *reservation)
+{
+    uint32_t needed = taker->format->header_bytes + reservation->frame->len;
+    uint16_t start = taker->queue->next_available;
+    struct plain_chain plain;
+
+    if (!virtqueue_fetch_plain(taker->queue, ring, &plain))
+        return false;
+    if (__builtin_expect(!plain.is_writable || plain.len < needed, 0)) {
+        taker->queue->next_available = start;
+        return false;
+    }
+    taker->used[taker->num_used++] = (struct used_chain){plain.id, 1, needed};
+    reservation->start = plain.start;
+    reservation->room = NULL;
+    reservation->num_buffers = 1;
+    return true;
+}
 
 /* Fetches a buffer, looking again for new ones when those that were seen are used up. */
 static ALWAYS_INLINE int fetch_buffer(struct taker *taker, enum ring_format ring,
@@ -91,8 +113,8 @@ static bool ends_burst(enum drop drop)
  * Takes as many buffers as the frame needs, or takes none and says why. With mergeable buffers a frame
  * fills one after the other; without them it must fit into one (5.1.6.4).
  */
-static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format ring,
-                                       struct reservation *reservation)
+static enum drop reserve(struct taker *taker, enum ring_format ring,
+                         struct reservation *reservation)
 {
     struct virtqueue_cursor start = virtqueue_cursor(taker->queue);
     unsigned first_room = taker->num_room, first_used = taker->num_used, num_buffers = 0;
@@ -108,6 +130,7 @@ static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format rin
         if (len >= left) {
             taker->used[taker->num_used - 1].len = left;
             reservation->num_buffers = (uint16_t)num_buffers;
+            reservation->start = reservation->room->iov_base;
             return DROP_NUM;
         }
         if (!taker->format->is_mergeable)
@@ -120,11 +143,41 @@ static ALWAYS_INLINE enum drop reserve(struct taker *taker, enum ring_format rin
     return why_no_room(taker, len, num_buffers);
 }
 
+/* A frame in one piece, into a room of one piece. */
+static ALWAYS_INLINE void fill_piece(uint8_t *to, const struct net_header *header,
+                                     unsigned header_bytes, const struct frame *frame)
+{
+    const uint8_t *from = frame->segments->iov_base;
+
+    if (__builtin_expect(header_bytes == NET_HEADER_BYTES, 1))
+        memcpy(to, header, NET_HEADER_BYTES); /* two stores */
+    else
+        memcpy(to, header, header_bytes);
+    to += header_bytes;
+    memcpy(to, &frame->ethernet, ETHERNET_HEADER_BYTES);
+    segment_copy_bytes(to + ETHERNET_HEADER_BYTES, from + ETHERNET_HEADER_BYTES,
+                       frame->len - ETHERNET_HEADER_BYTES);
+}
+
+static void fill_pieces(const struct reservation *reservation, const struct net_header *header,
+                        unsigned header_bytes)
+{
+    const struct frame *frame = reservation->frame;
+    struct iovec whole = {reservation->start, header_bytes + frame->len};
+    struct segment_cursor to = segment_start(reservation->room ? reservation->room : &whole);
+    struct segment_cursor from = segment_start(frame->segments);
+
+    segment_write(&to, header, header_bytes);
+    segment_write(&to, &frame->ethernet, ETHERNET_HEADER_BYTES);
+    segment_skip(&from, ETHERNET_HEADER_BYTES);
+    segment_copy(&to, &from, frame->len - ETHERNET_HEADER_BYTES);
+}
+
 /*
  * The Ethernet header is written from the copy that the decision was made on: the sender may have changed
  * its own since.
  */
-static void fill(const struct reservation *reservation, const struct net_format *format)
+static ALWAYS_INLINE void fill(const struct reservation *reservation, unsigned header_bytes)
 {
     const struct frame *frame = reservation->frame;
     struct net_header header = {
@@ -132,13 +185,17 @@ static void fill(const struct reservation *reservation, const struct net_format 
         .hash_value = frame->hash,
         .hash_report = frame->hash_report,
     };
-    struct segment_cursor to = segment_start(reservation->room);
-    struct segment_cursor from = segment_start(frame->segments);
 
-    segment_write(&to, &header, format->header_bytes);
-    segment_write(&to, &frame->ethernet, ETHERNET_HEADER_BYTES);
-    segment_skip(&from, ETHERNET_HEADER_BYTES);
-    segment_copy(&to, &from, frame->len - ETHERNET_HEADER_BYTES);
+    if (__builtin_expect(frame->num_segments == 1 && !reservation->room, 1))
+        fill_piece(reservation->start, &header, header_bytes, frame);
+    else
+        fill_pieces(reservation, &header, header_bytes);
+}
+
+/* Of those that an index told of, and no more; a packed ring says it by itself. */
+static ALWAYS_INLINE bool may_be_there(const struct shunt_virtqueue *queue, enum ring_format ring)
+{
+    return ring == RING_PACKED || queue->next_available != queue->seen_available;
 }
 
 /* The first pass. How many of the frames found room. */
@@ -152,12 +209,13 @@ static ALWAYS_INLINE unsigned reserve_all(struct taker *taker, enum ring_format 
     while (which) {
         struct reservation *reservation = &reservations[num];
         burst_mask left = which;
-        enum drop drop;
+        enum drop drop = DROP_NUM;
 
         reservation->frame = &burst->frames[burst_next(&which)];
-        drop = reserve(taker, ring, reservation);
+        if (!may_be_there(taker->queue, ring) || !reserve_plain(taker, ring, reservation))
+            drop = reserve(taker, ring, reservation);
         if (__builtin_expect(drop == DROP_NUM, 1)) {
-            __builtin_prefetch(reservation->room->iov_base, 1);
+            __builtin_prefetch(reservation->start, 1);
             num++;
             continue;
         }
@@ -186,6 +244,14 @@ static unsigned reserve_packed(struct taker *taker, const struct burst *burst, b
     return reserve_all(taker, RING_PACKED, burst, which, reservations);
 }
 
+static void mark(struct shunt_virtqueue *queue, const struct reservation *reservation, uint32_t len)
+{
+    if (reservation->room)
+        virtqueue_mark_pieces(queue, reservation->room, len);
+    else
+        virtqueue_mark(queue, reservation->start, len);
+}
+
 burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format *format,
                          struct burst *burst, burst_mask which, struct counters *tx)
 {
@@ -204,11 +270,10 @@ burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format 
     for (unsigned i = 0; i < num; i++) {
         const struct reservation *reservation = &reservations[i];
 
-        fill(reservation, format);
+        fill(reservation, format->header_bytes);
         bytes += reservation->frame->len;
         if (__builtin_expect(queue->is_logging, 0))
-            virtqueue_mark_pieces(queue, reservation->room,
-                                  format->header_bytes + reservation->frame->len);
+            mark(queue, reservation, format->header_bytes + reservation->frame->len);
     }
     if (num == 0)
         return taker.waiting;

@@ -7,6 +7,30 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/* So many bytes are copied here; more of them are worth a call. */
+#define SEGMENT_INLINE_BYTES 256u
+
+/* One load and one store of 16 bytes. */
+static inline void segment_copy_16(uint8_t *to, const uint8_t *from)
+{
+    memcpy(to, from, 16);
+}
+
+/*
+ * memcpy() for what is mostly small: whole vectors, the last of which overlaps the one before it. Never a byte
+ * before or behind.
+ */
+static inline void segment_copy_bytes(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (__builtin_expect(len < 16 || len > SEGMENT_INLINE_BYTES, 0)) {
+        memcpy(to, from, len);
+        return;
+    }
+    for (size_t at = 0; at < len - 16; at += 16)
+        segment_copy_16(to + at, from + at);
+    segment_copy_16(to + len - 16, from + len - 16);
+}
+
 /* A place in a list of segments. The list must hold what is asked of it. */
 struct segment_cursor {
     const struct iovec *segment;

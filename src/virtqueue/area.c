@@ -49,6 +49,8 @@ static uint64_t area_bytes(const struct shunt_virtqueue *queue, unsigned idx)
 
 bool area_overlaps(const struct shunt_virtqueue *queue, uint64_t addr, uint64_t bytes)
 {
+    if (addr == 0 && bytes == 0)
+        return true;
     for (unsigned i = 0; i < RING_NUM_AREAS; i++) {
         uint64_t own = area_addr(queue, i);
 
@@ -174,11 +176,12 @@ static int map(struct shunt_virtqueue *queue, unsigned idx, uint8_t **area,
     const struct area_kind *kind = &kinds[queue->format][idx];
     uint64_t addr = area_addr(queue, idx), len = area_bytes(queue, idx), piece;
     bool is_whole;
-    int result = survey(queue, addr, len, kind->access, &is_whole);
+    int result = addr > UINT64_MAX - len ? -EINVAL
+                                         : survey(queue, addr, len, kind->access, &is_whole);
 
     if (result == -EAGAIN)
         return result;
-    if (result < 0 || addr > UINT64_MAX - len)
+    if (result < 0)
         return fail(kind, addr, len, error);
     *area = is_whole ? look_up(queue, addr, len, kind->access, &piece)
                      : open_window(queue, &queue->windows[idx], addr, len, kind->access);

@@ -23,7 +23,7 @@ int area_map_all(struct shunt_virtqueue *queue, struct shunt_error *error);
 /* Forgets them. */
 void area_unmap_all(struct shunt_virtqueue *queue);
 
-/* Whether any area has an address among the `bytes` from `addr` on. */
+/* Whether any area has an address among the `bytes` from `addr` on; 0 from 0 on are all that there are. */
 bool area_overlaps(const struct shunt_virtqueue *queue, uint64_t addr, uint64_t bytes);
 
 /* While logging: `len` bytes at address `addr` of an area were written. */

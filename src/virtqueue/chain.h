@@ -14,6 +14,8 @@
 
 #include "virtqueue/virtqueue.h"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define LOAD_RELAXED(pointer)         __atomic_load_n(pointer, __ATOMIC_RELAXED)
 #define LOAD_ACQUIRE(pointer)         __atomic_load_n(pointer, __ATOMIC_ACQUIRE)
 #define STORE_RELAXED(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELAXED)
@@ -24,6 +26,14 @@ struct buffer {
     uint64_t addr;
     uint32_t len;
     uint16_t flags;
+};
+
+/* What nearly every chain is: one buffer, which lies in one piece. */
+struct plain_chain {
+    uint8_t *start;
+    uint32_t len;
+    uint16_t id;
+    bool is_writable;
 };
 
 struct chain_walk {
@@ -99,6 +109,29 @@ static inline int chain_add_buffer(struct chain_walk *walk, const struct buffer 
         left -= piece;
     }
     return 0;
+}
+
+/*
+ * Whether the first buffer of a chain is all of it and lies in the range that was used last; else, and when
+ * something is wrong with it, the chain is to be walked.
+ */
+static ALWAYS_INLINE bool chain_is_plain(const struct shunt_virtqueue *queue,
+                                         const struct buffer *buffer, struct plain_chain *plain)
+{
+    const struct memory_range *range = queue->last_range;
+    uint64_t offset;
+
+    if (__builtin_expect(!range, 0))
+        return false;
+    offset = buffer->addr - range->addr;
+    plain->start = range->host + offset;
+    plain->len = buffer->len;
+    plain->is_writable = buffer->flags & DESCRIPTOR_F_WRITE;
+    return __builtin_expect(!(buffer->flags & (DESCRIPTOR_F_NEXT | DESCRIPTOR_F_INDIRECT)) &&
+                                buffer->len > 0 && offset < range->size &&
+                                buffer->len <= range->size - offset &&
+                                (range->access & (plain->is_writable ? MEMORY_WRITE : MEMORY_READ)),
+                            1);
 }
 
 /* One more descriptor: a chain that is longer than the ring is a loop. */

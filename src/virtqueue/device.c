@@ -41,6 +41,24 @@ static int why_not_running(const struct shunt_virtqueue *queue)
     return queue->fault != FAULT_NONE ? -EPROTO : -EAGAIN;
 }
 
+/*
+ * Whoever keeps chains must not be given more of them than the ring has entries. In a split ring the
+ * driver's index shows it; here, descriptors that are available although we have not returned them.
+ */
+static int check_room(struct shunt_virtqueue *queue, uint16_t before,
+                      const struct shunt_chain *chain)
+{
+    unsigned num_taken;
+
+    if (queue->format == RING_SPLIT)
+        return 1;
+    num_taken = packed_distance(queue->next_used, before, queue->size);
+    if (num_taken + chain->num_descriptors <= queue->size)
+        return 1;
+    virtqueue_break(queue, FAULT_AVAILABLE_INDEX, before);
+    return -EPROTO;
+}
+
 int shunt_virtqueue_pop(struct shunt_virtqueue *queue, struct shunt_chain *chain, struct iovec *iov,
                         unsigned max)
 {
@@ -54,6 +72,8 @@ int shunt_virtqueue_pop(struct shunt_virtqueue *queue, struct shunt_chain *chain
     if (virtqueue_available(queue, format, 1) == 0)
         return queue->is_running ? 0 : -EPROTO;
     result = virtqueue_fetch(queue, format, chain, iov, max);
+    if (result > 0 && !is_resubmitted)
+        result = check_room(queue, position, chain);
     if (result > 0 && queue->inflight && !is_resubmitted)
         inflight_take(queue, chain, position);
     return result;

@@ -20,8 +20,6 @@
 #include "virtqueue/packed.h"
 #include "virtqueue/split.h"
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 /*
  * Whether chains can be fetched, and how many at most, up to `most`. A split ring knows their number; a
  * packed one says `most` if there is one. Descriptors are asked into the cache.
@@ -51,11 +49,22 @@ static ALWAYS_INLINE int virtqueue_fetch(struct shunt_virtqueue *queue, enum rin
         result = inflight_fetch(&walk);
     else
         result = format == RING_PACKED ? packed_fetch(&walk) : split_fetch(&walk);
-    if (__builtin_expect(result == -EAGAIN, 0)) {
-        queue->is_blocked = true;
-        virtqueue_look_ahead(queue);
-    }
+    if (__builtin_expect(result == -EAGAIN, 0))
+        virtqueue_block(queue);
     return result;
+}
+
+/*
+ * Takes the next chain if it is there and plain. A split ring looks no further than
+ * virtqueue_available() did: the caller counts.
+ */
+static ALWAYS_INLINE bool virtqueue_fetch_plain(struct shunt_virtqueue *queue,
+                                                enum ring_format format, struct plain_chain *plain)
+{
+    if (__builtin_expect(queue->num_resubmitted > 0, 0))
+        return false;
+    return format == RING_PACKED ? packed_fetch_plain(queue, plain)
+                                 : split_fetch_plain(queue, plain);
 }
 
 /* Takes the next chain, which is there, without looking at its buffers: it can only be returned. */

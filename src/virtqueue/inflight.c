@@ -73,6 +73,7 @@ static_assert(sizeof(struct packed_entry) == 32, "as specified");
 struct resubmitted {
     uint64_t counter;
     uint16_t entry;
+    uint16_t num; /* packed: of its descriptors in the ring, as it was checked */
 };
 
 struct inflight {
@@ -122,17 +123,18 @@ static void sort_resubmitted(struct shunt_virtqueue *queue)
     queue->num_resubmitted = inflight->num_resubmitted;
 }
 
-static void add_resubmitted(struct inflight *inflight, uint64_t counter, uint16_t entry)
+static void add_resubmitted(struct inflight *inflight, uint64_t counter, uint16_t entry,
+                            uint16_t num)
 {
-    inflight->resubmitted[inflight->num_resubmitted++] = (struct resubmitted){counter, entry};
+    inflight->resubmitted[inflight->num_resubmitted++] = (struct resubmitted){counter, entry, num};
 }
 
-/* The entry of the chain that is to be fetched next. */
-static uint16_t next_resubmitted(const struct shunt_virtqueue *queue)
+/* The chain that is to be fetched next. */
+static const struct resubmitted *next_resubmitted(const struct shunt_virtqueue *queue)
 {
     const struct inflight *inflight = queue->inflight;
 
-    return inflight->resubmitted[inflight->num_resubmitted - queue->num_resubmitted].entry;
+    return &inflight->resubmitted[inflight->num_resubmitted - queue->num_resubmitted];
 }
 
 /* --- Split ------------------------------------------------------------------------------------------ */
@@ -153,12 +155,12 @@ static void split_recover(struct shunt_virtqueue *queue)
     struct split_region *region = queue->inflight->split;
     uint16_t used_idx = queue->next_used;
 
-    split_clear_batch(region, queue->size, (uint16_t)(used_idx - region->used_idx));
-    region->used_idx = used_idx;
+    split_clear_batch(region, queue->size, (uint16_t)(used_idx - LOAD_RELAXED(&region->used_idx)));
+    STORE_RELAXED(&region->used_idx, used_idx);
     for (unsigned i = 0; i < queue->size; i++) {
         if (LOAD_RELAXED(&region->entries[i].inflight))
-            add_resubmitted(queue->inflight, LOAD_RELAXED(&region->entries[i].counter),
-                            (uint16_t)i);
+            add_resubmitted(queue->inflight, LOAD_RELAXED(&region->entries[i].counter), (uint16_t)i,
+                            1);
     }
     queue->next_available = (uint16_t)(used_idx + queue->inflight->num_resubmitted);
     queue->seen_available = queue->next_available;
@@ -184,35 +186,57 @@ static void split_complete(struct shunt_virtqueue *queue, uint16_t head)
 
     if (head >= queue->size)
         return;
-    region->entries[head].next = region->last_batch_head;
+    region->entries[head].next = LOAD_RELAXED(&region->last_batch_head);
     THEN();
-    region->last_batch_head = head;
+    STORE_RELAXED(&region->last_batch_head, head);
     queue->inflight->num_returned++;
 }
 
 /* --- Packed ----------------------------------------------------------------------------------------- */
 
+/* A position as the area holds it, which may be anything. */
+static uint16_t packed_position(const struct shunt_virtqueue *queue, const uint16_t *from_idx,
+                                const uint8_t *wrap_counter)
+{
+    uint16_t idx = LOAD_RELAXED(from_idx);
+
+    return (uint16_t)((idx < queue->size ? idx : 0) |
+                      (LOAD_RELAXED(wrap_counter) ? PACKED_POSITION_WRAP : 0));
+}
+
+static void packed_set_used(struct packed_region *region, uint16_t position)
+{
+    STORE_RELAXED(&region->used_idx, (uint16_t)packed_idx(position));
+    STORE_RELAXED(&region->used_wrap_counter, (uint8_t)(position >> 15));
+}
+
+/* The free list as it is, and the position in the used ring that goes with it. */
+static void packed_set_old(struct packed_region *region, uint16_t position)
+{
+    STORE_RELAXED(&region->old_free_head, LOAD_RELAXED(&region->free_head));
+    STORE_RELAXED(&region->old_used_idx, (uint16_t)packed_idx(position));
+    STORE_RELAXED(&region->old_used_wrap_counter, (uint8_t)(position >> 15));
+}
+
 /* What was being published when the predecessor died: done, if the ring shows it, or rolled back. */
 static void packed_settle_batch(struct shunt_virtqueue *queue)
 {
     struct packed_region *region = queue->inflight->packed;
-    uint16_t old_idx = region->old_used_idx < queue->size ? region->old_used_idx : 0;
-    uint16_t old = (uint16_t)(old_idx | (region->old_used_wrap_counter ? PACKED_POSITION_WRAP : 0));
-    uint16_t flags = LOAD_ACQUIRE(&queue->packed.descriptors[old_idx].flags);
+    uint16_t old = packed_position(queue, &region->old_used_idx, &region->old_used_wrap_counter);
+    uint16_t used = packed_position(queue, &region->used_idx, &region->used_wrap_counter);
+    uint16_t flags = LOAD_ACQUIRE(&queue->packed.descriptors[packed_idx(old)].flags);
 
-    if (region->used_idx != region->old_used_idx && !packed_is_available(flags, old)) {
-        region->old_free_head = region->free_head;
-        region->old_used_idx = region->used_idx;
-        region->old_used_wrap_counter = region->used_wrap_counter;
+    if (used != old && !packed_is_available(flags, old)) {
+        packed_set_old(region, used);
+        return;
     }
-    region->free_head = region->old_free_head;
-    region->used_idx = region->old_used_idx;
-    region->used_wrap_counter = region->old_used_wrap_counter;
+    STORE_RELAXED(&region->free_head, LOAD_RELAXED(&region->old_free_head));
+    packed_set_used(region, old);
 }
 
 static void packed_clear_free(struct packed_region *region, uint16_t size)
 {
-    uint16_t entry = region->free_head;
+    uint16_t entry = LOAD_RELAXED(&region->free_head);
 
     for (unsigned i = 0; i < size && entry < size; i++) {
         region->entries[entry].inflight = 0;
@@ -234,25 +258,11 @@ static void packed_recover_entries(struct shunt_virtqueue *queue)
         if (!LOAD_RELAXED(&entry->inflight) || length == 0 || length > queue->size - num)
             continue;
         num += length;
-        add_resubmitted(queue->inflight, LOAD_RELAXED(&entry->counter), (uint16_t)i);
+        add_resubmitted(queue->inflight, LOAD_RELAXED(&entry->counter), (uint16_t)i, length);
     }
-    queue->next_used = (uint16_t)((region->used_idx < queue->size ? region->used_idx : 0) |
-                                  (region->used_wrap_counter ? PACKED_POSITION_WRAP : 0));
+    queue->next_used = packed_position(queue, &region->used_idx, &region->used_wrap_counter);
     queue->next_available = packed_advance(queue->next_used, num, queue->size);
     queue->published_used = queue->next_used;
-}
-
-static void packed_set_used(struct packed_region *region, uint16_t position)
-{
-    region->used_idx = (uint16_t)packed_idx(position);
-    region->used_wrap_counter = (uint8_t)(position >> 15);
-}
-
-static void packed_set_old(struct packed_region *region)
-{
-    region->old_free_head = region->free_head;
-    region->old_used_idx = region->used_idx;
-    region->old_used_wrap_counter = region->used_wrap_counter;
 }
 
 static void packed_reset(struct shunt_virtqueue *queue)
@@ -263,7 +273,7 @@ static void packed_reset(struct shunt_virtqueue *queue)
     for (unsigned i = 0; i < queue->size; i++)
         region->entries[i] = (struct packed_entry){.next = (uint16_t)(i + 1)};
     packed_set_used(region, queue->next_used);
-    packed_set_old(region);
+    packed_set_old(region, queue->next_used);
     THEN();
     region->version = REGION_VERSION;
 }
@@ -274,29 +284,30 @@ static void packed_take(struct shunt_virtqueue *queue, const struct shunt_chain 
                         uint16_t position)
 {
     struct packed_region *region = queue->inflight->packed;
-    uint16_t head = region->old_free_head;
+    uint16_t head = LOAD_RELAXED(&region->old_free_head), at = head;
 
-    if (head >= queue->size || region->free_head != head)
+    if (head >= queue->size || LOAD_RELAXED(&region->free_head) != head)
         return;
     region->entries[head].num = 0;
     region->entries[head].counter = queue->inflight->counter++;
     region->entries[head].inflight = 1;
-    for (unsigned i = 0; i < chain->num_descriptors && region->free_head < queue->size; i++) {
+    for (unsigned i = 0; i < chain->num_descriptors && at < queue->size; i++) {
         const struct packed_descriptor descriptor = packed_load(
             &queue->packed.descriptors[packed_idx(position)]);
-        struct packed_entry *entry = &region->entries[region->free_head];
+        struct packed_entry *entry = &region->entries[at];
 
         entry->addr = descriptor.addr;
         entry->len = descriptor.len;
         entry->flags = descriptor.flags;
         entry->id = descriptor.id;
-        region->entries[head].last = region->free_head;
-        region->entries[head].num++;
-        region->free_head = entry->next;
+        region->entries[head].last = at;
+        region->entries[head].num = (uint16_t)(i + 1);
+        at = LOAD_RELAXED(&entry->next);
+        STORE_RELAXED(&region->free_head, at);
         position = packed_advance(position, 1, queue->size);
     }
     THEN();
-    region->old_free_head = region->free_head;
+    STORE_RELAXED(&region->old_free_head, at);
     queue->inflight->entry_of[chain->id] = (uint16_t)(head + 1);
 }
 
@@ -323,9 +334,9 @@ static void packed_free_completed(struct shunt_virtqueue *queue)
 
         if (last >= queue->size)
             continue;
-        region->entries[last].next = region->free_head;
+        region->entries[last].next = LOAD_RELAXED(&region->free_head);
         THEN();
-        region->free_head = head;
+        STORE_RELAXED(&region->free_head, head);
     }
     packed_set_used(region, queue->next_used);
 }
@@ -334,25 +345,26 @@ static int packed_refetch(struct chain_walk *walk)
 {
     struct shunt_virtqueue *queue = walk->queue;
     const struct packed_region *region = queue->inflight->packed;
-    uint16_t head = next_resubmitted(queue), at = head;
-    uint16_t num = LOAD_RELAXED(&region->entries[head].num);
+    const struct resubmitted *chain = next_resubmitted(queue);
+    uint16_t at = chain->entry;
 
-    for (unsigned i = 0; i < num && at < queue->size; i++) {
+    walk->chain->num_descriptors = chain->num;
+    for (unsigned i = 0; i < chain->num && at < queue->size; i++) {
         const struct packed_entry *entry = &region->entries[at];
         struct buffer buffer = {LOAD_RELAXED(&entry->addr), LOAD_RELAXED(&entry->len),
                                 LOAD_RELAXED(&entry->flags)};
-        int result = chain_count_descriptor(walk);
+        bool is_indirect = buffer.flags & DESCRIPTOR_F_INDIRECT;
+        int result = is_indirect ? 0 : chain_count_descriptor(walk);
 
         walk->chain->id = LOAD_RELAXED(&entry->id);
-        walk->chain->num_descriptors++;
         if (result == 0)
-            result = buffer.flags & DESCRIPTOR_F_INDIRECT ? chain_walk_indirect(walk, &buffer)
-                                                          : chain_add_buffer(walk, &buffer);
+            result = is_indirect ? chain_walk_indirect(walk, &buffer)
+                                 : chain_add_buffer(walk, &buffer);
         if (result < 0)
             return result;
         at = LOAD_RELAXED(&entry->next);
     }
-    queue->inflight->entry_of[walk->chain->id] = (uint16_t)(head + 1);
+    queue->inflight->entry_of[walk->chain->id] = (uint16_t)(chain->entry + 1);
     return 0;
 }
 
@@ -378,16 +390,17 @@ static int make(struct shunt_virtqueue *queue)
 static int recover(struct shunt_virtqueue *queue, struct shunt_error *error)
 {
     const struct split_region *region = queue->inflight->split;
+    uint16_t version = LOAD_RELAXED(&region->version), num = LOAD_RELAXED(&region->num);
     bool is_packed = queue->format == RING_PACKED;
 
-    if (region->version == 0) {
+    if (version == 0) {
         is_packed ? packed_reset(queue) : split_reset(queue);
         return 0;
     }
-    if (region->version != REGION_VERSION || region->num != queue->size)
+    if (version != REGION_VERSION || num != queue->size)
         return error_set(error, -EINVAL,
                          "the in-flight area has version %u and %u entries instead of %d and %u",
-                         region->version, region->num, REGION_VERSION, queue->size);
+                         version, num, REGION_VERSION, queue->size);
     is_packed ? packed_recover_entries(queue) : split_recover(queue);
     sort_resubmitted(queue);
     return 0;
@@ -430,7 +443,7 @@ int inflight_fetch(struct chain_walk *walk)
 {
     struct shunt_virtqueue *queue = walk->queue;
     int result = queue->format == RING_PACKED ? packed_refetch(walk)
-                                              : split_gather(walk, next_resubmitted(queue));
+                                              : split_gather(walk, next_resubmitted(queue)->entry);
 
     if (result < 0)
         return result;
@@ -441,16 +454,16 @@ int inflight_fetch(struct chain_walk *walk)
 struct used_chain inflight_skip(struct shunt_virtqueue *queue)
 {
     const struct packed_region *region = queue->inflight->packed;
-    uint16_t entry = next_resubmitted(queue), last;
-    struct used_chain used = {0};
+    const struct resubmitted *chain = next_resubmitted(queue);
+    struct used_chain used = {.id = chain->entry, .num_descriptors = chain->num};
+    uint16_t last;
 
     queue->num_resubmitted--;
     if (queue->format == RING_SPLIT)
-        return (struct used_chain){.id = entry, .num_descriptors = 1};
-    last = LOAD_RELAXED(&region->entries[entry].last);
-    used.id = LOAD_RELAXED(&region->entries[last < queue->size ? last : entry].id);
-    used.num_descriptors = LOAD_RELAXED(&region->entries[entry].num);
-    queue->inflight->entry_of[used.id] = (uint16_t)(entry + 1);
+        return used;
+    last = LOAD_RELAXED(&region->entries[chain->entry].last);
+    used.id = LOAD_RELAXED(&region->entries[last < queue->size ? last : chain->entry].id);
+    queue->inflight->entry_of[used.id] = (uint16_t)(chain->entry + 1);
     return used;
 }
 
@@ -497,11 +510,11 @@ void inflight_after_publish(struct shunt_virtqueue *queue)
             inflight->packed->entries[inflight->completed[i]].inflight = 0;
         inflight->num_completed = 0;
         THEN();
-        packed_set_old(inflight->packed);
+        packed_set_old(inflight->packed, queue->next_used);
         return;
     }
     split_clear_batch(inflight->split, queue->size, inflight->num_returned);
     inflight->num_returned = 0;
     THEN();
-    inflight->split->used_idx = queue->next_used;
+    STORE_RELAXED(&inflight->split->used_idx, queue->next_used);
 }

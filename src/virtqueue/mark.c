@@ -22,6 +22,12 @@ void virtqueue_mark_pieces(struct shunt_virtqueue *queue, const struct iovec *io
     }
 }
 
+void virtqueue_flush_marks(struct shunt_virtqueue *queue)
+{
+    if (dirty_log_is_mapped(queue->space->log))
+        dirty_log_flush(queue->space->log, &queue->marks);
+}
+
 /* `len` bytes at `offset` of the device's area; the front-end says by which address they are logged. */
 static void mark_device_area(struct shunt_virtqueue *queue, uint64_t offset, uint64_t len)
 {

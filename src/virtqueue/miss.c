@@ -15,16 +15,16 @@ static bool is_known(const struct shunt_virtqueue *queue, uint64_t addr, unsigne
 
 void virtqueue_miss(struct shunt_virtqueue *queue, uint64_t addr, unsigned access)
 {
-    /* A page is answered as a whole: one question a page is enough. */
-    uint64_t page = addr & ~(DIRTY_LOG_PAGE_BYTES - 1);
-
+    /* Nearly always a page is answered as a whole: one question a page is enough. */
     for (unsigned i = 0; i < queue->num_misses; i++) {
-        if (queue->misses[i].io_addr == page && queue->misses[i].access == access)
+        const struct iotlb_miss *miss = &queue->misses[i];
+
+        if ((miss->io_addr ^ addr) < DIRTY_LOG_PAGE_BYTES && miss->access == access)
             return;
     }
     if (queue->num_misses == VIRTQUEUE_MAX_MISSES)
         return; /* asked for when some of these are answered */
-    queue->misses[queue->num_misses++] = (struct iotlb_miss){.io_addr = page, .access = access};
+    queue->misses[queue->num_misses++] = (struct iotlb_miss){.io_addr = addr, .access = access};
     queue->stats.iotlb_misses++;
     queue->on_event(queue->on_event_ctx);
 }
@@ -67,13 +67,20 @@ int virtqueue_find_range(struct shunt_virtqueue *queue, uint64_t addr, unsigned 
     return 0;
 }
 
-/* Asks for the pages of one buffer that are not known. */
-static void miss_buffer(struct shunt_virtqueue *queue, const struct buffer *buffer)
+/*
+ * Pages that are looked at in one look ahead: those of the longest frames for all that can be asked. A buffer
+ * may have 4 GiB of them, and whoever looks has other guests to serve.
+ */
+#define LOOK_AHEAD_PAGES 2048u
+
+/* Asks for the pages of one buffer that are not known, out of the `*num_pages` that may be looked at. */
+static void miss_buffer(struct shunt_virtqueue *queue, const struct buffer *buffer,
+                        unsigned *num_pages)
 {
     unsigned access = buffer->flags & DESCRIPTOR_F_WRITE ? MEMORY_WRITE : MEMORY_READ;
     uint64_t addr = buffer->addr, left = buffer->len;
 
-    while (left > 0 && queue->num_misses < VIRTQUEUE_MAX_MISSES) {
+    for (; left > 0 && *num_pages > 0; --*num_pages) {
         uint64_t piece = DIRTY_LOG_PAGE_BYTES - (addr & (DIRTY_LOG_PAGE_BYTES - 1));
 
         if (!is_known(queue, addr, access))
@@ -86,7 +93,7 @@ static void miss_buffer(struct shunt_virtqueue *queue, const struct buffer *buff
 
 static void look_ahead_split(struct shunt_virtqueue *queue)
 {
-    unsigned num = split_available(queue, VIRTQUEUE_MAX_MISSES);
+    unsigned num = split_available(queue, VIRTQUEUE_MAX_MISSES), num_pages = LOOK_AHEAD_PAGES;
 
     for (unsigned i = 0; i < num; i++) {
         uint16_t idx = split_head_at(queue, (uint16_t)(queue->next_available + i));
@@ -96,7 +103,7 @@ static void look_ahead_split(struct shunt_virtqueue *queue)
             struct split_descriptor descriptor = split_load(&queue->split.descriptors[idx]);
             struct buffer buffer = split_buffer(&descriptor);
 
-            miss_buffer(queue, &buffer);
+            miss_buffer(queue, &buffer, &num_pages);
             flags = descriptor.flags;
             idx = descriptor.next;
         }
@@ -106,6 +113,7 @@ static void look_ahead_split(struct shunt_virtqueue *queue)
 static void look_ahead_packed(struct shunt_virtqueue *queue)
 {
     uint16_t position = queue->next_available;
+    unsigned num_pages = LOOK_AHEAD_PAGES;
 
     for (unsigned i = 0; i < VIRTQUEUE_MAX_MISSES && i < queue->size; i++) {
         struct packed_descriptor descriptor = packed_load(
@@ -114,7 +122,7 @@ static void look_ahead_packed(struct shunt_virtqueue *queue)
 
         if (!packed_is_available(descriptor.flags, position))
             return;
-        miss_buffer(queue, &buffer);
+        miss_buffer(queue, &buffer, &num_pages);
         position = packed_advance(position, 1, queue->size);
     }
 }
@@ -125,4 +133,12 @@ void virtqueue_look_ahead(struct shunt_virtqueue *queue)
         look_ahead_packed(queue);
     else
         look_ahead_split(queue);
+}
+
+void virtqueue_block(struct shunt_virtqueue *queue)
+{
+    if (queue->is_blocked)
+        return;
+    queue->is_blocked = true;
+    virtqueue_look_ahead(queue);
 }

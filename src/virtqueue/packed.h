@@ -39,6 +39,14 @@ static inline uint16_t packed_advance(uint16_t position, unsigned num, uint16_t 
     return (uint16_t)(idx | wrap);
 }
 
+/* How many entries lie from one position up to a later one, which is at most one lap ahead. */
+static inline unsigned packed_distance(uint16_t from, uint16_t to, uint16_t size)
+{
+    unsigned lap = (from ^ to) & PACKED_POSITION_WRAP ? size : 0;
+
+    return lap + packed_idx(to) - packed_idx(from);
+}
+
 /* AVAIL and USED of a descriptor that is available, or used, at this position. */
 static inline unsigned packed_available_flags(uint16_t position)
 {
@@ -121,6 +129,21 @@ static inline int packed_fetch(struct chain_walk *walk)
     queue->next_available = packed_advance(queue->next_available, walk->chain->num_descriptors,
                                            queue->size);
     return 1;
+}
+
+static ALWAYS_INLINE bool packed_fetch_plain(struct shunt_virtqueue *queue,
+                                             struct plain_chain *plain)
+{
+    struct packed_descriptor descriptor = packed_load(
+        &queue->packed.descriptors[packed_idx(queue->next_available)]);
+    struct buffer buffer = {descriptor.addr, descriptor.len, descriptor.flags};
+
+    if (!packed_is_available(descriptor.flags, queue->next_available) ||
+        !chain_is_plain(queue, &buffer, plain))
+        return false;
+    plain->id = descriptor.id;
+    queue->next_available = packed_advance(queue->next_available, 1, queue->size);
+    return true;
 }
 
 static inline struct used_chain packed_skip(struct shunt_virtqueue *queue)

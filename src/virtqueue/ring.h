@@ -30,12 +30,16 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rings are little-endia
 
 #define RING_FEATURE(bit) (UINT64_C(1) << RING_F_##bit)
 
-/* What every device may offer. IN_ORDER is a promise of the device, so it is the device that offers it. */
+/*
+ * What every device may offer. IN_ORDER is a promise of the device, so it is the device that offers it. RESET is
+ * one of the front-end, which has to tell us of each ring that its driver resets: QEMU lets its guests have what
+ * is offered here, and tells only vhost devices of the kernel (virtio_net_queue_reset()).
+ */
 #define RING_FEATURES                                                                              \
     (RING_FEATURE(NOTIFY_ON_EMPTY) | RING_FEATURE(LOG_ALL) | RING_FEATURE(ANY_LAYOUT) |            \
      RING_FEATURE(INDIRECT_DESC) | RING_FEATURE(EVENT_IDX) | RING_FEATURE(VERSION_1) |             \
      RING_FEATURE(ACCESS_PLATFORM) | RING_FEATURE(PACKED) | RING_FEATURE(ORDER_PLATFORM) |         \
-     RING_FEATURE(NOTIFICATION_DATA) | RING_FEATURE(RESET))
+     RING_FEATURE(NOTIFICATION_DATA))
 
 enum ring_format { RING_SPLIT, RING_PACKED };
 

@@ -10,14 +10,16 @@
 
 /*
  * The driver's index, and the entries before it: the acquire pairs with the driver's write barrier
- * between filling the entries and moving its index (2.7.13.3).
+ * between filling the entries and moving its index (2.7.13.3). With those that we have, there are never more
+ * than the ring has entries.
  */
 static inline unsigned split_look(struct shunt_virtqueue *queue)
 {
     uint16_t idx = LOAD_ACQUIRE(&queue->split.available->idx);
     uint16_t num = (uint16_t)(idx - queue->next_available);
 
-    if (__builtin_expect(num > queue->size, 0)) {
+    if (__builtin_expect(num > queue->size || (uint16_t)(idx - queue->next_used) > queue->size,
+                         0)) {
         virtqueue_break(queue, FAULT_AVAILABLE_INDEX, idx);
         return 0;
     }
@@ -123,6 +125,24 @@ static inline int split_fetch(struct chain_walk *walk)
     return 1;
 }
 
+static ALWAYS_INLINE bool split_fetch_plain(struct shunt_virtqueue *queue,
+                                            struct plain_chain *plain)
+{
+    uint16_t head = split_head_at(queue, queue->next_available);
+    struct split_descriptor descriptor;
+    struct buffer buffer;
+
+    if (__builtin_expect(head >= queue->size, 0))
+        return false;
+    descriptor = split_load(&queue->split.descriptors[head]);
+    buffer = split_buffer(&descriptor);
+    if (!chain_is_plain(queue, &buffer, plain))
+        return false;
+    plain->id = head;
+    queue->next_available++;
+    return true;
+}
+
 static inline struct used_chain split_skip(struct shunt_virtqueue *queue)
 {
     uint16_t head = split_head_at(queue, queue->next_available++);
@@ -138,8 +158,7 @@ static inline void split_return(struct shunt_virtqueue *queue, const struct used
         struct split_used_element *element =
             &queue->split.used->ring[queue->next_used++ & (queue->size - 1)];
 
-        STORE_RELAXED(&element->id, used[i].id);
-        STORE_RELAXED(&element->len, used[i].len);
+        STORE_RELAXED((uint64_t *)(void *)element, used[i].id | (uint64_t)used[i].len << 32);
     }
 }
 

@@ -89,6 +89,27 @@ static int check_alignment(const char *what, uint64_t addr, unsigned alignment,
     return 0;
 }
 
+static int map_and_run(struct shunt_virtqueue *queue, struct shunt_error *error);
+
+/* A started ring has moved, or is to be logged. */
+static int move(struct shunt_virtqueue *queue, const struct virtqueue_addresses *before,
+                struct shunt_error *error)
+{
+    bool was_running = queue->is_running;
+    int result = map_and_run(queue, error);
+
+    if (result < 0 && result != -EAGAIN) {
+        queue->addresses = *before;
+        map_and_run(queue, NULL);
+        return result;
+    }
+    if (queue->is_running && !was_running) { /* as virtqueue_remap() says it */
+        virtqueue_wake(queue);
+        queue->on_event(queue->on_event_ctx);
+    }
+    return 0;
+}
+
 int virtqueue_set_addresses(struct shunt_virtqueue *queue,
                             const struct virtqueue_addresses *addresses, struct shunt_error *error)
 {
@@ -108,13 +129,7 @@ int virtqueue_set_addresses(struct shunt_virtqueue *queue,
     queue->has_addresses = true;
     if (!queue->is_started || queue->fault != FAULT_NONE)
         return 0;
-    result = area_map_all(queue, error);
-    queue->is_running = result == 0 && queue->is_settled;
-    if (result == 0 || result == -EAGAIN)
-        return 0;
-    queue->addresses = before;
-    queue->is_running = area_map_all(queue, NULL) == 0 && queue->is_settled;
-    return result;
+    return move(queue, &before, error);
 }
 
 void virtqueue_set_inflight_region(struct shunt_virtqueue *queue, void *region, uint64_t bytes)
@@ -161,7 +176,9 @@ static uint16_t packed_recover(const struct shunt_virtqueue *queue, uint16_t bas
 {
     uint16_t left = LOAD_RELAXED(&queue->packed.device_event->position);
 
-    if (left == 0 && (base != PACKED_FIRST || is_new(queue)))
+    if (left == 0 && is_new(queue))
+        return base == 0 ? PACKED_FIRST : base; /* 0: the front-end has said nothing */
+    if (left == 0 && base != PACKED_FIRST)
         return base;
     if (packed_idx(left) == queue->size)
         left = (uint16_t)(~left & PACKED_POSITION_WRAP);
@@ -255,6 +272,16 @@ static int run(struct shunt_virtqueue *queue, struct shunt_error *error)
     return 0;
 }
 
+/* Finds the ring, which then runs. As area_map_all(), or as inflight_start(). */
+static int map_and_run(struct shunt_virtqueue *queue, struct shunt_error *error)
+{
+    int result;
+
+    queue->is_running = false;
+    result = area_map_all(queue, error);
+    return result < 0 ? result : run(queue, error);
+}
+
 int virtqueue_start(struct shunt_virtqueue *queue, uint64_t features, struct shunt_error *error)
 {
     int result;
@@ -272,9 +299,7 @@ int virtqueue_start(struct shunt_virtqueue *queue, uint64_t features, struct shu
         return result;
     queue->fault = FAULT_NONE;
     queue->is_settled = false;
-    result = area_map_all(queue, error);
-    if (result == 0)
-        result = run(queue, error);
+    result = map_and_run(queue, error);
     if (result < 0 && result != -EAGAIN) {
         area_unmap_all(queue);
         return result;
@@ -289,8 +314,10 @@ static bool is_device_area_touched(struct shunt_virtqueue *queue)
 {
     bool is_touched = false;
 
-    if (queue->size == 0 || !queue->has_addresses || area_map_all(queue, NULL) < 0)
+    if (queue->size == 0 || !queue->has_addresses || area_map_all(queue, NULL) < 0) {
+        queue->num_misses = 0; /* nobody waits for them before the start */
         return false;
+    }
     if (queue->format == RING_PACKED)
         is_touched = LOAD_RELAXED(&queue->packed.device_event->position) != 0;
     else
@@ -313,6 +340,8 @@ bool virtqueue_is_resumable(struct shunt_virtqueue *queue, uint64_t features)
 
 void virtqueue_stop(struct shunt_virtqueue *queue)
 {
+    virtqueue_flush_marks(queue); /* of what was never published: its break came before */
+    queue->num_misses = 0;
     if (!queue->is_started)
         return;
     if (queue->is_settled)
@@ -321,7 +350,6 @@ void virtqueue_stop(struct shunt_virtqueue *queue)
     queue->is_settled = false;
     queue->is_running = false;
     queue->fault = FAULT_NONE;
-    queue->num_misses = 0;
     queue->is_blocked = false;
     queue->generation++;
     inflight_stop(queue);
@@ -346,11 +374,8 @@ bool virtqueue_remap(struct shunt_virtqueue *queue)
     if (!queue->is_started || queue->fault != FAULT_NONE)
         return false;
     had_to_wait = virtqueue_forget_misses(queue);
-    queue->is_running = false;
     queue->is_blocked &= !had_to_wait;
-    result = area_map_all(queue, NULL);
-    if (result == 0)
-        result = run(queue, NULL);
+    result = map_and_run(queue, NULL);
     if (result < 0 && result != -EAGAIN)
         virtqueue_break(queue, FAULT_RING_UNMAPPED, queue->addresses.descriptor);
     look_ahead(queue);

@@ -225,8 +225,8 @@ void virtqueue_stop(struct shunt_virtqueue *queue);
 bool virtqueue_remap(struct shunt_virtqueue *queue);
 
 /*
- * After an update or invalidation of `bytes` from `io_addr` on in the IOTLB: the same, but with little work
- * when the ring does not lie there.
+ * After an update or invalidation of `bytes` from `io_addr` on in the IOTLB, as iotlb_invalidate() takes them:
+ * the same, but with little work when the ring does not lie there.
  */
 bool virtqueue_iotlb_changed(struct shunt_virtqueue *queue, uint64_t io_addr, uint64_t bytes);
 
@@ -255,7 +255,10 @@ void virtqueue_wake(struct shunt_virtqueue *queue);
 int virtqueue_find_range(struct shunt_virtqueue *queue, uint64_t addr, unsigned access,
                          const struct memory_range **range);
 
-/* After -EAGAIN: asks also for what the chains after this one need, as far as the IOTLB does not know. */
+/* The next chain waits for the IOTLB; what those after it need is asked for as well, once while it waits. */
+void virtqueue_block(struct shunt_virtqueue *queue);
+
+/* Asks for what the next chains need, as far as the IOTLB does not know. */
 void virtqueue_look_ahead(struct shunt_virtqueue *queue);
 
 /* `access` to the page of `addr` is to be asked for. */
@@ -275,6 +278,9 @@ void virtqueue_mark_used(struct shunt_virtqueue *queue, uint16_t position, unsig
 
 /* The same for what was published since `before`; writes all marks to the log. */
 void virtqueue_log_publish(struct shunt_virtqueue *queue, uint16_t before);
+
+/* Writes the marks that are left to the log, before that or the queue goes. */
+void virtqueue_flush_marks(struct shunt_virtqueue *queue);
 
 /* The same for what we wrote of our wish for notifications. */
 void virtqueue_log_wish(struct shunt_virtqueue *queue);

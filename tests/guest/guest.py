@@ -51,6 +51,7 @@ class Hardware:
     dimms: int = 0  # how many more memory modules may be plugged
     iommu: str = ""  # "lazy" or "strict" for a guest whose card is behind an IOMMU
     listens: bool = False  # whether QEMU is the socket's server
+    postcopy: bool = False  # whether the guest may come to its port by postcopy migration
 
     def machine(self, accelerator):
         memory = [word.format(size=self.memory_size) for word in MEMORY[self.memory]]

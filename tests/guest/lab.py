@@ -20,6 +20,7 @@ def long_form(test):
 def port_options(hardware):
     """What a port needs for a guest beside its socket."""
     options = {"queues": hardware.queues} if hardware.queues > 1 else {}
+    options |= {"postcopy": "on"} if hardware.postcopy else {}
     return options | ({"mode": "client"} if hardware.listens else {})
 
 

@@ -33,7 +33,7 @@ def wait_for_place(lab, guest, port, timeout=10):
 
 def check_migration(lab, times, postcopy=False, **hardware):
     """A guest with this hardware goes there and back; TCP connections with it live on."""
-    vm1, vm2 = lab.crowd({"vm1": {}, "vm2": hardware})
+    vm1, vm2 = lab.crowd({"vm1": {}, "vm2": hardware | {"postcopy": postcopy}})
     lab.add_port(OTHER_PORT, vm2.hardware)
     pauses, downtimes = [], []
     with streams((vm1, vm2), (vm2, vm1)) as running:

@@ -154,10 +154,11 @@ static int get_config(void *ctx, uint32_t offset, void *data, uint32_t len)
     return 0;
 }
 
-static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len)
+static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len, bool is_migrated)
 {
     struct block_device *device = ctx;
 
+    (void)is_migrated; /* nothing is kept of the rest */
     if (offset != WRITEBACK_OFFSET || len != 1)
         return -EINVAL;
     memcpy(&device->config.writeback, data, 1);

@@ -35,6 +35,8 @@ static void on_queue(void *ctx, unsigned idx)
     struct device *device = ctx;
 
     device->num_queue_changed[idx]++;
+    if (device->changes_config)
+        shunt_backend_config_changed(device->backend);
 }
 
 static int get_config(void *ctx, uint32_t offset, void *data, uint32_t len)
@@ -45,10 +47,11 @@ static int get_config(void *ctx, uint32_t offset, void *data, uint32_t len)
     return device->config_result;
 }
 
-static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len)
+static int set_config(void *ctx, uint32_t offset, const void *data, uint32_t len, bool is_migrated)
 {
     struct device *device = ctx;
 
+    device->is_migrated = is_migrated;
     if (device->config_result == 0)
         memcpy(device->config + offset, data, len);
     return device->config_result;
@@ -135,6 +138,7 @@ static void make_backend(struct device *device, unsigned num_virtqueues, bool is
         .num_virtqueues = num_virtqueues,
         .queue_num = num_virtqueues / 2,
         .config_len = DEVICE_CONFIG_BYTES,
+        .allows_postcopy = device->allows_postcopy,
     };
     struct shunt_error error;
 
@@ -165,6 +169,13 @@ void device_become_adopter(struct device *device, unsigned num_virtqueues, int f
 {
     shunt_backend_destroy(device->backend);
     make_backend(device, num_virtqueues, false, fd);
+}
+
+void device_allow_postcopy(struct device *device, unsigned num_virtqueues)
+{
+    shunt_backend_destroy(device->backend);
+    device->allows_postcopy = true;
+    make_backend(device, num_virtqueues, false, -1);
 }
 
 /* The folder is removed only if nothing was left in it. */

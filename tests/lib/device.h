@@ -18,6 +18,7 @@ struct device {
     char folder[32];
     char path[64];
     struct shunt_backend *backend;
+    bool allows_postcopy;
     /* What it was told. */
     unsigned num_connected;
     unsigned num_disconnected;
@@ -25,7 +26,9 @@ struct device {
     uint64_t features;
     unsigned num_queue_changed[DRIVER_MAX_RINGS];
     uint8_t config[DEVICE_CONFIG_BYTES];
-    int config_result; /* what get_config and set_config return */
+    int config_result;   /* what get_config and set_config return */
+    bool is_migrated;    /* as the last set_config said */
+    bool changes_config; /* it tells of a change whenever a queue changed */
     unsigned num_announced;
     uint8_t announced[6];
     unsigned mtu;
@@ -48,6 +51,9 @@ void device_destroy(struct device *device);
 /* Begins anew with a back-end that connects to the path; or that is given a socket, which it takes over. */
 void device_become_client(struct device *device, unsigned num_virtqueues);
 void device_become_adopter(struct device *device, unsigned num_virtqueues, int fd);
+
+/* Begins anew with one that offers PAGEFAULT, if this process may use userfaultfd(2). */
+void device_allow_postcopy(struct device *device, unsigned num_virtqueues);
 
 /* Lets the driver dispatch the device while it waits. */
 void device_attach(struct device *device, struct driver *driver);

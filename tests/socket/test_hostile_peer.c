@@ -344,7 +344,8 @@ static void test_reset_owner_under_load(void **state)
         assert_int_equal(frontend_call(&driver->frontend, FRONTEND_RESET_OWNER, NULL, 0, NULL, 0),
                          0);
         lab_wait_state(hostile->lab, "evil", "connecting");
-        guest_reset(&hostile->evil);
+        for (unsigned ring = 0; ring < 2; ring++)
+            assert_int_equal(frontend_enable(&driver->frontend, ring, true), 0);
         lab_wait_state(hostile->lab, "evil", "up");
     }
     hostile_assert_unharmed(hostile);

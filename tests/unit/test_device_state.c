@@ -28,7 +28,10 @@
 
 static uint8_t content[MAX_BYTES + 1];
 
-/* fds[0] is to be read, fds[1] to be written; small, so that little goes through at a time. */
+/*
+ * fds[0] is to be read, fds[1] to be written; small, so that little goes through at a time. They block, and
+ * the back-end may not rely on anybody to change that.
+ */
 static void make_pipe(int fds[2])
 {
     for (size_t i = 0; i < sizeof(content); i++)

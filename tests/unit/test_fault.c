@@ -563,6 +563,31 @@ static void test_indirect_bad_buffers(void **state)
     expect_fault_of_table(f, 2, FAULT_READABLE_AFTER_WRITABLE, RIG_BUFFERS + 8);
 }
 
+/*
+ * The device keeps the whole ring, and the driver makes descriptors available that it has not got back: a program
+ * would be given more chains than there can be.
+ */
+static void test_more_than_the_ring_has(void **state)
+{
+    struct fixture *f = *state;
+    struct ring *ring = &f->rig.ring;
+    struct ring_buffer buffer = {RIG_BUFFERS, 64, false};
+    struct shunt_chain chain;
+
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_true(ring_add(ring, &buffer, 1) >= 0);
+    ring_publish(ring);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_int_equal(pop(f, &chain), 1);
+    if (is_packed(f))
+        ring->packed[0].flags ^= PACKED_F_AVAIL | PACKED_F_USED;
+    else
+        ring->available->idx++;
+    assert_int_equal(pop(f, &chain), -EPROTO);
+    assert_int_equal(f->rig.queue->fault, FAULT_AVAILABLE_INDEX);
+    f->num_expected++;
+}
+
 #define SPLIT(name)  VARIANT(name, split, setup, teardown)
 #define PACKED(name) VARIANT(name, packed, setup, teardown)
 #define BOTH(name)   BOTH_FORMATS(name, setup, teardown)
@@ -589,6 +614,7 @@ int main(void)
         PACKED(test_indirect_in_a_list),
         PACKED(test_indirect_end_unmapped),
         BOTH(test_longest_chain),
+        BOTH(test_more_than_the_ring_has),
         BOTH(test_zero_length),
         BOTH(test_readable_after_writable),
         BOTH(test_unmapped),

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/driver.h"
+#include "memory/userfault.h"
 #include "port/vhost_user.h"
 #include "virtio_net/header.h"
 
@@ -343,6 +344,42 @@ static void test_configuration_space(void **state)
     assert_memory_equal(config.mac, "\2\7\7\7\7\7", 6);
 }
 
+/* A migration brings the address along, also to a modern driver, and what is ours to know stays. */
+static void test_migrated_configuration(void **state)
+{
+    struct guest *guest = *state;
+    struct frontend *frontend = &guest->driver.frontend;
+    struct frontend_config told = {.size = sizeof(struct net_config), .flags = 1};
+    struct net_config config;
+
+    open_port(guest, "control-queue", "on", "mac", "52:54:00:01:02:03", "mtu", "9000", NULL);
+    start(guest, NET_FEATURE(CTRL_VQ) | NET_FEATURE(MAC), 0);
+    memset(told.data, 2, sizeof(told.data));
+    assert_int_equal(frontend_call(frontend, FRONTEND_SET_CONFIG, &told,
+                                   FRONTEND_CONFIG_HEADER_BYTES + told.size, NULL, 0),
+                     0);
+    assert_int_equal(frontend_get_config(frontend, 0, &config, sizeof(config)), 0);
+    assert_memory_equal(config.mac, "\2\2\2\2\2\2", 6);
+    assert_int_equal(config.mtu, 9000);
+}
+
+/* Whoever may make us wait for guest memory is the user's choice. */
+static void test_postcopy(void **state)
+{
+    struct guest *guest = *state;
+    struct frontend *frontend = &guest->driver.frontend;
+
+    open_port(guest, NULL);
+    start(guest, 0, 0);
+    assert_false(frontend->protocol_features & FRONTEND_PROTOCOL_F_PAGEFAULT);
+    driver_disconnect(&guest->driver);
+    port_destroy(guest->port);
+    open_port(guest, "postcopy", "on", NULL);
+    start(guest, 0, 0);
+    assert_int_equal(!!(frontend->protocol_features & FRONTEND_PROTOCOL_F_PAGEFAULT),
+                     userfault_is_available());
+}
+
 static void test_bad_address(void **state)
 {
     const struct port_class *class = port_class_find("vhost-user");
@@ -501,10 +538,50 @@ static void test_link(void **state)
     assert_int_equal(rx_of(guest).drops[DROP_LINK_DOWN], 1);
     assert_int_equal(rx_of(guest).packets, 1);
     assert_int_equal(ring_num_used(&guest->driver.rings[1]), 1);
+    vhost_user_ops.announce(port, (const uint8_t[6]){2, 0, 0, 0, 0, 9});
+    assert_int_equal(vhost_user_lend(&port->queues[0], &guest->burst), 0);
+    assert_int_equal(rx_of(guest).drops[DROP_LINK_DOWN], 2);
+    assert_int_equal(rx_of(guest).packets, 2);
+    assert_true(vhost_user_arm(&port->queues[0]));
+    vhost_user_disarm(&port->queues[0]);
     vhost_user_set_link(port, true);
     assert_int_equal(port->state, PORT_UP);
     send_to_guest(guest, 0, 4);
     assert_int_equal(tx_of(guest).packets, 4);
+}
+
+/* Frames that wait for the guest's IOMMU are counted when they end, and are freed with the port. */
+static void test_frames_that_wait(void **state)
+{
+    struct guest *guest = *state;
+    struct port_queue *queue;
+    const struct backlog *backlog;
+
+    open_port(guest, NULL);
+    queue = &guest->port->queues[0];
+    backlog = &vhost_user_of(guest->port)->backlogs[0];
+    start(guest, RING_FEATURE(ACCESS_PLATFORM), 2); /* nobody tells where the rings lie */
+    assert_int_equal(guest->port->state, PORT_UP);
+    send_to_guest(guest, 0, 4);
+    assert_int_equal(backlog->num, 4);
+    vhost_user_flush(queue);
+    assert_int_equal(backlog->num, 4);
+    assert_int_equal(tx_of(guest).packets, 0);
+    vhost_user_set_link(guest->port, false);
+    vhost_user_flush(queue);
+    assert_int_equal(backlog->num, 0);
+    assert_int_equal(tx_of(guest).drops[DROP_PORT_DOWN], 4);
+    vhost_user_set_link(guest->port, true);
+    send_to_guest(guest, 0, 5);
+    assert_int_equal(backlog->num, 5);
+    assert_int_equal(driver_stop(&guest->driver, 0), 0);
+    assert_int_equal(backlog->num, 0);
+    assert_int_equal(tx_of(guest).drops[DROP_PORT_DOWN], 9);
+    assert_int_equal(driver_start(&guest->driver, 0), 0);
+    dispatch(guest);
+    send_to_guest(guest, 0, 6); /* they are there when the port is closed */
+    assert_int_equal(backlog->num, 6);
+    assert_int_equal(tx_of(guest).packets, 0);
 }
 
 static void test_mtu(void **state)
@@ -641,11 +718,14 @@ int main(void)
         TEST(test_fewer_pairs),
         TEST(test_offers),
         TEST(test_configuration_space),
+        TEST(test_migrated_configuration),
+        TEST(test_postcopy),
         TEST(test_bad_address),
         TEST(test_control_queue),
         TEST(test_control_queue_of_one_pair),
         TEST(test_rss),
         TEST(test_link),
+        TEST(test_frames_that_wait),
         TEST(test_mtu),
         TEST(test_announcement),
         TEST(test_state_moves),

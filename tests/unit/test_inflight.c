@@ -12,11 +12,18 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
 #include "lib/probe.h"
 
 #define SIZE      64u
 #define MAX_HELD  32u
 #define NUM_STEPS 20000u
+
+static const uint64_t variant_split_indirect = RING_FEATURE(INDIRECT_DESC);
+static const uint64_t variant_packed_indirect = RING_FEATURE(PACKED) | RING_FEATURE(INDIRECT_DESC);
 
 struct fixture {
     struct probe *probe;
@@ -243,6 +250,159 @@ static void test_nonsense(void **state)
     }
 }
 
+/* The area is the front-end's to change at any time, also between a check of ours and what follows. */
+struct meddler {
+    pthread_t thread;
+    uint16_t *words;
+    unsigned num_words;
+    atomic_bool is_ending;
+};
+
+/* The header's indices: in turn what they may be and what they must not be. */
+static void *meddle(void *ctx)
+{
+    struct meddler *meddler = ctx;
+
+    for (unsigned round = 0; !atomic_load(&meddler->is_ending); round++) {
+        uint16_t value = round % 2 ? UINT16_MAX : (uint16_t)(round / 2 % SIZE);
+
+        for (unsigned i = 0; i < meddler->num_words; i++)
+            __atomic_store_n(&meddler->words[6 + i], value, __ATOMIC_RELAXED);
+        for (volatile unsigned pause = 0; pause < round % 64; pause++)
+            ;
+    }
+    return NULL;
+}
+
+/* Behind the region lies nothing, so that what misses it is not missed. */
+static void *make_guarded(uint64_t bytes)
+{
+    const uint64_t beyond = UINT16_MAX * UINT64_C(32);
+    uint8_t *pages;
+
+    assert_int_equal(bytes % 16, 0);
+    pages = mmap(NULL, 65536 + beyond, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(pages, MAP_FAILED);
+    assert_int_equal(mprotect(pages, 65536, PROT_READ | PROT_WRITE), 0);
+    return pages + 65536 - bytes;
+}
+
+static void test_changed_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    void *own = f->region;
+    bool is_packed = f->probe->rig.ring.format == RING_PACKED;
+    bool is_within = true, is_started = true;
+    struct meddler meddler = {
+        .words = make_guarded(f->bytes),
+        .num_words = is_packed ? 4 : 2,
+    };
+
+    f->region = meddler.words;
+    memset(f->region, 0, f->bytes);
+    rig_reset(&f->probe->rig);
+    virtqueue_stop(f->probe->rig.queue);
+    start(f);
+    assert_int_equal(pthread_create(&meddler.thread, NULL, meddle, &meddler), 0);
+    for (unsigned round = 0; round < 20000; round++) {
+        for (unsigned i = 0; i < 3; i++) {
+            struct shunt_chain chain;
+            int result;
+
+            send_request(f);
+            result = shunt_virtqueue_pop(f->probe->rig.queue, &chain, f->probe->iov, PROBE_PIECES);
+            if (result > 0)
+                shunt_virtqueue_push(f->probe->rig.queue, &chain, f->probe->iov, 0);
+            is_within &= !is_packed || packed_idx(f->probe->rig.queue->next_used) < SIZE;
+        }
+        shunt_virtqueue_publish(f->probe->rig.queue);
+        count_used(f);
+        if (round % 2 == 0) {
+            rig_reset(&f->probe->rig);
+            virtqueue_stop(f->probe->rig.queue);
+            set_region(f);
+            is_started &= rig_start(&f->probe->rig) == 0;
+        }
+    }
+    atomic_store(&meddler.is_ending, true);
+    pthread_join(meddler.thread, NULL);
+    virtqueue_stop(f->probe->rig.queue);
+    munmap((uint8_t *)meddler.words + f->bytes - 65536, 65536 + UINT16_MAX * UINT64_C(32));
+    f->region = own;
+    assert_true(is_within);
+    assert_true(is_started); /* version and number were not touched */
+}
+
+/* How long a chain is was checked at the start; what the area says of it afterwards is not asked. */
+static void test_length_changed_after_the_start(void **state)
+{
+    struct fixture *f = *state;
+    struct shunt_virtqueue *queue;
+    struct shunt_chain chain;
+
+    assert_true(send_request(f) && take(f));
+    assert_true(send_request(f) && take(f));
+    crash(f);
+    queue = f->probe->rig.queue;
+    if (queue->format == RING_PACKED) {
+        for (uint64_t entry = 32; entry < f->bytes; entry += 32)
+            *(uint16_t *)((uint8_t *)f->region + entry + 6) = 60000;
+    }
+    shunt_virtqueue_skip(queue, &chain);
+    assert_true(chain.num_descriptors <= 2);
+    shunt_virtqueue_push(queue, &chain, f->probe->iov, 0);
+    assert_int_equal(shunt_virtqueue_pop(queue, &chain, f->probe->iov, PROBE_PIECES), 1);
+    assert_true(chain.num_descriptors <= 2);
+    shunt_virtqueue_push(queue, &chain, f->probe->iov, 0);
+    shunt_virtqueue_publish(queue);
+    assert_int_equal(count_used(f), 2);
+}
+
+/* A table as long as the ring is what a driver may send, and so what is found again. */
+static void test_longest_indirect_table(void **state)
+{
+    struct fixture *f = *state;
+    struct ring_buffer buffers[SIZE];
+    struct iovec iov[SIZE];
+    struct shunt_chain chain;
+
+    for (unsigned i = 0; i < SIZE; i++)
+        buffers[i] = writable(RIG_BUFFERS + 0x10000 + 64 * i, 8);
+    assert_true(ring_add_indirect(&f->probe->rig.ring, rig_at(&f->probe->rig, RIG_BUFFERS),
+                                  RIG_BUFFERS, buffers, SIZE) >= 0);
+    ring_publish(&f->probe->rig.ring);
+    assert_int_equal(shunt_virtqueue_pop(f->probe->rig.queue, &chain, iov, SIZE), 1);
+    crash(f);
+    assert_int_equal(shunt_virtqueue_pop(f->probe->rig.queue, &chain, iov, SIZE), 1);
+    assert_int_equal(chain.num_writable, SIZE);
+}
+
+/* The whole ring in one batch: its end is where it began. */
+static void test_lap_that_was_cut_short(void **state)
+{
+    struct fixture *f = *state;
+    struct shunt_virtqueue *queue = f->probe->rig.queue;
+    struct shunt_chain chain;
+    struct ring_buffer buffer = readable(RIG_BUFFERS, 8);
+
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_true(ring_add(&f->probe->rig.ring, &buffer, 1) >= 0);
+    ring_publish(&f->probe->rig.ring);
+    for (unsigned i = 0; i < SIZE; i++) {
+        assert_int_equal(shunt_virtqueue_pop(queue, &chain, f->probe->iov, PROBE_PIECES), 1);
+        shunt_virtqueue_push(queue, &chain, f->probe->iov, 0);
+    }
+    inflight_before_publish(queue);
+    if (queue->format == RING_PACKED)
+        packed_publish(queue);
+    else
+        split_publish(queue);
+    crash(f);
+    assert_int_equal(count_used(f), SIZE);
+    assert_int_equal(probe_pop(f->probe, &chain), 0);
+    probe_expect_alive(f->probe);
+}
+
 /* Which requests the successor must find, whatever happens in which order. */
 static void test_random_life(void **state)
 {
@@ -293,6 +453,11 @@ int main(void)
         BOTH(test_publish_that_was_cut_short),
         BOTH(test_region_of_another_size),
         BOTH(test_nonsense),
+        BOTH(test_changed_meanwhile),
+        BOTH(test_length_changed_after_the_start),
+        VARIANT(test_longest_indirect_table, split_indirect, setup, teardown),
+        VARIANT(test_longest_indirect_table, packed_indirect, setup, teardown),
+        BOTH(test_lap_that_was_cut_short),
         BOTH(test_random_life),
     };
 

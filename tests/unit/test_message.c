@@ -109,6 +109,10 @@ static struct frontend *connect_for(struct pair *pair, const struct row *row)
     uint64_t features = pair->features;
     struct frontend *frontend;
 
+    if (row->protocol_feature == PROTOCOL(PAGEFAULT) && !pair->device.allows_postcopy) {
+        pair_disconnect(pair);
+        device_allow_postcopy(&pair->device, PAIR_NUM_QUEUES);
+    }
     pair->features |= row->feature;
     frontend = pair_connect_with(pair, FRONTEND_PROTOCOL_USUAL | row->protocol_feature);
     pair->features = features;
@@ -308,9 +312,7 @@ static void test_negative_acknowledgement(void **state)
 /* --- Features --------------------------------------------------------------------------------------- */
 
 /* Those of rings and transport, and the one of the device. */
-#define OFFERED                                                                                    \
-    (DEVICE_FEATURE | UINT64_C(1) << 24 | UINT64_C(0x7c000000) |                                   \
-     UINT64_C(0x5700000000 | 1ull << 40))
+#define OFFERED (DEVICE_FEATURE | UINT64_C(1) << 24 | UINT64_C(0x7c000000) | UINT64_C(0x5700000000))
 
 #define OFFERED_PROTOCOL                                                                           \
     (PROTOCOL(MQ) | PROTOCOL(LOG_SHMFD) | PROTOCOL(RARP) | PROTOCOL(REPLY_ACK) | PROTOCOL(MTU) |   \
@@ -330,7 +332,7 @@ static void test_features(void **state)
     assert_int_equal(shunt_backend_features(pair->device.backend), PAIR_FEATURES);
     assert_int_equal(pair->device.features, PAIR_FEATURES);
     assert_int_equal(frontend_ask_u64(frontend, FRONTEND_GET_PROTOCOL_FEATURES, &features), 0);
-    assert_int_equal(features & ~PROTOCOL(PAGEFAULT), OFFERED_PROTOCOL);
+    assert_int_equal(features, OFFERED_PROTOCOL);
     assert_int_equal(shunt_backend_protocol_features(pair->device.backend),
                      features & FRONTEND_PROTOCOL_USUAL);
 }
@@ -344,7 +346,7 @@ static void test_features_not_offered(void **state)
             frontend_set_features(pair_connect(*state), PAIR_FEATURES | feature);
             pair_assert_disconnected(*state, "were not offered");
         }
-        if (!(feature & (OFFERED_PROTOCOL | PROTOCOL(PAGEFAULT)))) {
+        if (!(feature & OFFERED_PROTOCOL)) {
             frontend_set_protocol_features(pair_connect(*state), feature);
             pair_assert_disconnected(*state, "were not offered");
         }
@@ -425,6 +427,7 @@ static void test_guest_addresses(void **state)
     assert_int_equal(frontend_remove_region(frontend, &region), 0);
     assert_int_equal(frontend_sync(frontend), 0);
     assert_int_equal(pair_num_regions(pair), 1);
+    assert_int_equal(driver_stop(&pair->driver, 0), 0);
     frontend_set_protocol_features(frontend, SLOTS);
     pair_assert_disconnected(pair, "GPA_ADDRESSES changed while there are memory regions");
 }
@@ -688,10 +691,16 @@ static void test_config_of_other_size(void **state)
 static void test_config_flags(void **state)
 {
     struct frontend_config config = {.offset = 0, .size = 1, .flags = 1};
-    struct frontend *frontend = pair_connect(*state);
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
 
     frontend_call(frontend, FRONTEND_SET_CONFIG, &config, 13, NULL, 0);
     assert_int_equal(frontend_sync(frontend), 0);
+    assert_true(pair->device.is_migrated);
+    config.flags = 0;
+    frontend_call(frontend, FRONTEND_SET_CONFIG, &config, 13, NULL, 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_false(pair->device.is_migrated);
     config.flags = 2;
     frontend_call(frontend, FRONTEND_SET_CONFIG, &config, 13, NULL, 0);
     pair_assert_disconnected(*state, "SET_CONFIG: flags are 0x2");

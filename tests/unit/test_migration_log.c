@@ -233,14 +233,55 @@ static void test_next_connection(void **state)
     drop_log(&log);
 }
 
+/* What the device wrote to the third page of the buffers, before it came to a chain that breaks the ring. */
+static uint64_t write_and_break(struct pair *pair)
+{
+    struct ring_buffer buffers[2] = {driver_buffer(&pair->driver, 0, 16, false),
+                                     driver_buffer(&pair->driver, 2 * PAGE, 16, true)};
+
+    assert_true(ring_add(&pair->driver.rings[0], buffers, 2) >= 0);
+    pair_break_queue(pair, 0);
+    return buffers[1].addr;
+}
+
+/* Its marks go to the log that was there when it was written, and to no other, which may be smaller. */
+static void test_broken_burst(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+    struct log first = make_log(), second = make_log(), tiny = make_log();
+    uint64_t addr;
+
+    set_log_all(pair, true);
+    set_log(frontend, &first, LOG_BYTES, 0);
+    pair_start(pair, 0);
+    addr = write_and_break(pair);
+    set_log(frontend, &second, LOG_BYTES, 0);
+    assert_true(is_marked(&first, addr));
+    assert_int_equal(driver_stop(&pair->driver, 0), 0);
+    pair_start(pair, 0);
+    pair_assert_works(pair, 0);
+    assert_int_equal(take_marks(&second), 1);
+
+    write_and_break(pair);
+    frontend = pair_connect(pair);
+    driver_reset_ring(&pair->driver, 0);
+    set_log_all(pair, true);
+    set_log(frontend, &tiny, 1, 0);
+    pair_start(pair, 0);
+    pair_assert_works(pair, 0);
+    assert_int_equal(take_marks(&tiny), 0);
+    drop_log(&first);
+    drop_log(&second);
+    drop_log(&tiny);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PAIR_TEST(test_marks),
-        PAIR_TEST(test_place),
-        PAIR_TEST_OF(test_bad_places, pair_setup, "split"),
-        PAIR_TEST(test_event),
-        PAIR_TEST(test_next_connection),
+        PAIR_TEST(test_marks), PAIR_TEST(test_broken_burst),
+        PAIR_TEST(test_place), PAIR_TEST_OF(test_bad_places, pair_setup, "split"),
+        PAIR_TEST(test_event), PAIR_TEST(test_next_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

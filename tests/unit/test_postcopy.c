@@ -100,6 +100,12 @@ static struct frontend *connect_without_memory(struct pair *pair)
     pair_disconnect(pair);
     frontend = pair_open(pair);
     assert_int_equal(frontend_ask_u64(frontend, FRONTEND_GET_PROTOCOL_FEATURES, &offered), 0);
+    if (!pair->device.allows_postcopy) {
+        assert_false(offered & FRONTEND_PROTOCOL_F_PAGEFAULT);
+        pair_disconnect(pair);
+        device_allow_postcopy(&pair->device, PAIR_NUM_QUEUES);
+        return connect_without_memory(pair);
+    }
     if (!(offered & FRONTEND_PROTOCOL_F_PAGEFAULT)) {
         print_message("skipped: this process may not use userfaultfd\n");
         skip();

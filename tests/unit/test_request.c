@@ -599,6 +599,44 @@ static void test_watched_queue(void **state)
     assert_int_equal(pair->device.num_kicked[2], num);
 }
 
+/* --- What the last front-end left ------------------------------------------------------------------- */
+
+/* A ring that was set up and never kicked; the next front-end has no IOMMU to ask. */
+static void test_misses_are_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pair *pair = fixture->pair;
+    struct frontend_ring ring = driver_ring(&pair->driver, 0);
+    uint64_t features = pair->features;
+
+    pair->features |= ACCESS_PLATFORM;
+    connect_with(fixture, FRONTEND_PROTOCOL_USUAL);
+    assert_int_equal(frontend_setup_ring(&pair->driver.frontend, 0, &ring), 0);
+    assert_int_equal(frontend_sync(&pair->driver.frontend), 0);
+    expect_nothing(fixture);
+    pair->features = features;
+    connect_with(fixture, FRONTEND_PROTOCOL_USUAL);
+    pair_start(pair, 1);
+    expect_nothing(fixture);
+}
+
+/* Of what the program had to tell while the connection ended. */
+static void test_config_change_is_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pair *pair = fixture->pair;
+
+    connect_with(fixture, FRONTEND_PROTOCOL_USUAL);
+    pair_start(pair, 0);
+    pair->device.changes_config = true;
+    pair_disconnect(pair);
+    pair->device.changes_config = false;
+    driver_reset_ring(&pair->driver, 0);
+    connect_with(fixture, WITHOUT_ACKS);
+    pair_start(pair, 0);
+    expect_nothing(fixture);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -624,6 +662,8 @@ int main(void)
         TEST(test_channel_is_no_socket),
         TEST(test_many_channels),
         TEST(test_watched_queue),
+        TEST(test_misses_are_forgotten),
+        TEST(test_config_change_is_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,7 +250,110 @@ static void test_ring_is_invalidated(void **state)
     assert_int_equal(f->probe->rig.num_broken, 0);
 }
 
+/* A front-end says in two ways that nothing is known any more. */
+static void test_all_is_invalidated(void **state)
+{
+    static const uint64_t sizes[] = {0, UINT64_MAX};
+    struct fixture *f = *state;
+    struct shunt_virtqueue *queue = f->probe->rig.queue;
+
+    start(f);
+    for (unsigned i = 0; i < 2; i++) {
+        int id = offer(f, BUFFERS, i, 100, i % 2);
+
+        iotlb_invalidate(f->iotlb, 0, sizes[i]);
+        virtqueue_iotlb_changed(queue, 0, sizes[i]);
+        assert_false(shunt_virtqueue_is_started(queue));
+        tell(f, BUFFERS, MEMORY_READ | MEMORY_WRITE);
+        assert_true(answer(f));
+        expect_through(f, id, BUFFERS, i, 100);
+    }
+    /* Nothing is not all. */
+    iotlb_invalidate(f->iotlb, IO_BASE, 0);
+    virtqueue_iotlb_changed(queue, IO_BASE, 0);
+    assert_true(shunt_virtqueue_is_started(queue));
+}
+
+/* A ring that waits is told of another place, which is known: it runs, and whoever sleeps on it is woken. */
+static void test_ring_that_waits_is_moved(void **state)
+{
+    struct fixture *f = *state;
+    struct rig *rig = &f->probe->rig;
+    struct virtqueue_addresses addresses = rig->queue->addresses, elsewhere = addresses;
+
+    elsewhere.descriptor += NUM_PAGES * PAGE;
+    elsewhere.driver += NUM_PAGES * PAGE;
+    elsewhere.device += NUM_PAGES * PAGE;
+    assert_int_equal(virtqueue_set_addresses(rig->queue, &elsewhere, NULL), 0);
+    assert_int_equal(rig_start(rig), 0);
+    assert_false(shunt_virtqueue_is_started(rig->queue));
+    for (unsigned page = 0; page < BUFFERS; page++)
+        tell(f, page, MEMORY_READ | MEMORY_WRITE);
+    assert_false(virtqueue_iotlb_changed(rig->queue, IO_BASE, BUFFERS * PAGE));
+    rig_signals(rig->kick_fd);
+    assert_int_equal(virtqueue_set_addresses(rig->queue, &addresses, NULL), 0);
+    assert_true(shunt_virtqueue_is_started(rig->queue));
+    assert_int_equal(rig_signals(rig->kick_fd), 1);
+    rig->queue->num_misses = 0; /* of the place where it was not */
+    tell(f, BUFFERS, MEMORY_READ | MEMORY_WRITE);
+    virtqueue_iotlb_changed(rig->queue, io_addr(BUFFERS, 0), PAGE);
+    expect_through(f, offer(f, BUFFERS, 0, 100, true), BUFFERS, 0, 100);
+}
+
 /* --- Buffers ---------------------------------------------------------------------------------------- */
+
+/* The answer may be as exact as it likes. */
+static void test_part_of_a_page(void **state)
+{
+    struct fixture *f = *state;
+    struct shunt_virtqueue *queue = f->probe->rig.queue;
+    struct shunt_chain chain;
+    int id;
+
+    start(f);
+    id = offer(f, BUFFERS, 1000, 100, true);
+    assert_int_equal(probe_pop(f->probe, &chain), -EAGAIN);
+    assert_int_equal(iotlb_update(f->iotlb, io_addr(BUFFERS, 1000), 100,
+                                  RIG_LOW_USER + page_of(BUFFERS) * PAGE + 1000,
+                                  MEMORY_READ | MEMORY_WRITE, NULL),
+                     0);
+    assert_true(virtqueue_iotlb_changed(queue, io_addr(BUFFERS, 1000), 100));
+    assert_int_equal(queue->num_misses, 0);
+    assert_true(shunt_virtqueue_arm(queue) == false);
+    shunt_virtqueue_disarm(queue);
+    expect_through(f, id, BUFFERS, 1000, 100);
+}
+
+/*
+ * A driver that has us look at gigabytes of pages does not keep us from other guests: what lies behind them is
+ * not asked for beforehand.
+ */
+static void test_look_ahead_is_bounded(void **state)
+{
+    const uint64_t known = UINT64_C(0x100000000000), unknown = UINT64_C(0x200000000000);
+    struct fixture *f = *state;
+    struct shunt_virtqueue *queue = f->probe->rig.queue;
+    struct shunt_chain chain;
+    struct ring_buffer buffer;
+
+    start(f);
+    for (uint64_t at = 0; at < UINT64_C(1) << 32; at += RIG_AREA_BYTES)
+        assert_int_equal(iotlb_update(f->iotlb, known + at, RIG_AREA_BYTES, RIG_LOW_USER,
+                                      MEMORY_READ | MEMORY_WRITE, NULL),
+                         0);
+    buffer = readable(unknown, 8);
+    probe_add(f->probe, &buffer, 1);
+    for (unsigned i = 0; i < 60; i++) {
+        buffer = readable(known, UINT32_MAX);
+        probe_add(f->probe, &buffer, 1);
+    }
+    buffer = readable(unknown + PAGE, 8);
+    probe_add(f->probe, &buffer, 1);
+    ring_publish(&f->probe->rig.ring);
+    assert_int_equal(probe_pop(f->probe, &chain), -EAGAIN);
+    assert_int_equal(queue->num_misses, 1);
+    assert_int_equal(queue->misses[0].io_addr, unknown);
+}
 
 static void test_buffers_are_asked_for(void **state)
 {
@@ -377,11 +480,15 @@ int main(void)
         BOTH(test_ring_is_asked_for),
         BOTH(test_ring_must_be_writable),
         BOTH(test_ring_is_invalidated),
+        BOTH(test_all_is_invalidated),
+        BOTH(test_ring_that_waits_is_moved),
         BOTH(test_buffers_are_asked_for),
         BOTH(test_permission),
         BOTH(test_answer_to_something_else),
         BOTH(test_buffers_are_invalidated),
         BOTH(test_indirect),
+        BOTH(test_part_of_a_page),
+        BOTH(test_look_ahead_is_bounded),
     };
 
     return cmocka_run_group_tests_name("ring iotlb", tests, NULL, NULL);

@@ -336,11 +336,43 @@ static void test_reset_owner(void **state)
     assert_int_equal(frontend_call(frontend, FRONTEND_RESET_OWNER, NULL, 0, NULL, 0), 0);
     assert_int_equal(frontend_sync(frontend), 0);
     for (unsigned i = 0; i < 2; i++) {
-        assert_false(device_is_started(&pair->device, i));
+        assert_true(device_is_started(&pair->device, i));
         assert_false(device_is_enabled(&pair->device, i));
-        driver_reset_ring(&pair->driver, i);
+        assert_int_equal(frontend_enable(frontend, i, true), 0);
+        assert_int_equal(frontend_sync(frontend), 0);
+        pair_assert_works(pair, i);
     }
+}
+
+/* A front-end without protocol features has no other way to enable what it disabled by RESET_OWNER. */
+static void test_reset_owner_without_protocol_features(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend;
+
+    pair->features &= ~FRONTEND_F_PROTOCOL_FEATURES;
+    frontend = pair_connect_with(pair, 0);
     pair_start(pair, 0);
+    assert_int_equal(frontend_call(frontend, FRONTEND_RESET_OWNER, NULL, 0, NULL, 0), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_false(device_is_enabled(&pair->device, 0));
+    assert_int_equal(frontend_set_features(frontend, pair->features), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    assert_true(device_is_enabled(&pair->device, 0));
+    pair_assert_works(pair, 0);
+}
+
+static void test_protocol_features_while_running(void **state)
+{
+    struct pair *pair = *state;
+    struct frontend *frontend = pair_connect(pair);
+    uint64_t features = frontend->protocol_features;
+
+    pair_start(pair, 0);
+    assert_int_equal(frontend_set_protocol_features(frontend, features), 0);
+    assert_int_equal(frontend_sync(frontend), 0);
+    frontend_set_protocol_features(frontend, features & ~FRONTEND_PROTOCOL_F_STATUS);
+    pair_assert_disconnected(pair, "while rings run");
 }
 
 /* --- A ring that breaks ----------------------------------------------------------------------------- */
@@ -419,6 +451,8 @@ int main(void)
         PAIR_TEST(test_changed_while_running),
         PAIR_TEST(test_features_while_running),
         PAIR_TEST(test_reset_owner),
+        PAIR_TEST_OF(test_reset_owner_without_protocol_features, pair_setup, "split"),
+        PAIR_TEST_OF(test_protocol_features_while_running, pair_setup, "split"),
         PAIR_TEST(test_broken),
         PAIR_TEST(test_broken_while_another_starts),
         PAIR_TEST(test_error_descriptor),
