@@ -11,11 +11,12 @@
 static inline void timer_set_ms(int fd, unsigned delay_ms)
 {
     struct itimerspec time = {
-        .it_value = {
-            .tv_sec = delay_ms / 1000,
-            /* 0 would stop it. */
-            .tv_nsec = (long)(delay_ms % 1000) * 1000000 + (delay_ms == 0),
-        },
+        .it_value =
+            {
+                .tv_sec = delay_ms / 1000,
+                /* 0 would stop it. */
+                .tv_nsec = (long)(delay_ms % 1000) * 1000000 + (delay_ms == 0),
+            },
     };
 
     timerfd_settime(fd, 0, &time, NULL);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <shunt/virtqueue.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -118,7 +119,8 @@ static int check_sizes(const struct shunt_frontend_config *config, struct shunt_
                          config->min_virtqueues, SHUNT_FRONTEND_MAX_VIRTQUEUES);
     if (config->virtqueues_per_queue == 0)
         return error_set(error, -EINVAL, "0 virtqueues for each that GET_QUEUE_NUM counts");
-    if (size == 0 || size > SHUNT_VIRTQUEUE_MAX_SIZE || config->max_indirect > SHUNT_VIRTQUEUE_MAX_SIZE)
+    if (size == 0 || size > SHUNT_VIRTQUEUE_MAX_SIZE ||
+        config->max_indirect > SHUNT_VIRTQUEUE_MAX_SIZE)
         return error_set(error, -EINVAL, "ring size %u, %u pieces of an indirect chain: at most %d",
                          size, config->max_indirect, SHUNT_VIRTQUEUE_MAX_SIZE);
     if ((size & (size - 1)) != 0 && !(config->required_features & RING_FEATURE(PACKED)))
@@ -327,7 +329,8 @@ void shunt_frontend_stop(struct shunt_frontend *frontend)
 {
     frontend->wants_running = false;
     frontend->sequence.due &= ~(1u << PHASE_START);
-    if (frontend->is_running || frontend->sequence.phase == PHASE_START)
+    if (frontend->sequence.phase == PHASE_START ||
+        (frontend->is_running && frontend->sequence.phase != PHASE_STOP))
         frontend_sequence_want(frontend, PHASE_STOP);
 }
 

@@ -5,10 +5,12 @@
  *     frontend.c            its life, and its one descriptor: an epoll set
  *     frontend_link.c       back-ends that come and go
  *     frontend_sequence.c   what is said to them, one message after the other
+ *     frontend_step.c       each of these messages
  *     frontend_request.c    what they ask for
  *
- * What has to be said next is state, not a list: phases that are due, and a place in the phase at hand. So
- * nothing has to be kept for a back-end that does not read, and a new one is told everything anew.
+ * What has to be said next is state, not a list: phases that are due, and a place in the phase at
+ * hand. So nothing has to be kept for a back-end that does not read, and a new one is told
+ * everything anew.
  *
  * Threads: the program's control thread; the queues have locks of their own.
  */

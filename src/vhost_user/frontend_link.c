@@ -7,8 +7,8 @@
  *        ▲           └── client: connect ─┘                                               │
  *        └────────────────────────────────────────────────────────────────────────────────┘
  *
- * As a client we try for ever: at once after a connection that was of use and ended in order, else after a
- * pause that doubles. The log hears of the first failure, and then of the success.
+ * As a client we try for ever: at once after a connection that was of use and ended in order, else
+ * after a pause that doubles. The log hears of the first failure, and then of the success.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The channel on which a back-end asks. We have no IOMMU and no device behind us, so nearly all that it may ask
- * for is answered with an error; that the configuration space changed leads to its being read again. Descriptors
- * that come with a request are closed.
+ * The channel on which a back-end asks. We have no IOMMU and no device behind us, so nearly all
+ * that it may ask for is answered with an error; that the configuration space changed leads to its
+ * being read again. Descriptors that come with a request are closed.
  */
 #include <errno.h>
 #include <sys/socket.h>
