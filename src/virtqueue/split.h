@@ -155,10 +155,8 @@ static inline void split_return(struct shunt_virtqueue *queue, const struct used
                                 unsigned num)
 {
     for (unsigned i = 0; i < num; i++) {
-        struct split_used_element *element =
-            &queue->split.used->ring[queue->next_used++ & (queue->size - 1)];
-
-        STORE_RELAXED((uint64_t *)(void *)element, used[i].id | (uint64_t)used[i].len << 32);
+        queue->split.used->ring[queue->next_used++ & (queue->size - 1)] =
+            (struct split_used_element){.id = used[i].id, .len = used[i].len};
     }
 }
 
