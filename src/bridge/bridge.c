@@ -56,18 +56,16 @@ struct fanout {
     burst_mask flood;
 };
 
-static void fanout_add(struct fanout *fanout, uint16_t slot, unsigned frame)
+/* The frames that go to this slot. */
+static burst_mask *fanout_to(struct fanout *fanout, uint16_t slot)
 {
-    burst_mask bit = UINT64_C(1) << frame;
-
     for (unsigned i = 0; i < fanout->num; i++) {
-        if (fanout->slots[i] == slot) {
-            fanout->masks[i] |= bit;
-            return;
-        }
+        if (fanout->slots[i] == slot)
+            return &fanout->masks[i];
     }
     fanout->slots[fanout->num] = slot;
-    fanout->masks[fanout->num++] = bit;
+    fanout->masks[fanout->num] = 0;
+    return &fanout->masks[fanout->num++];
 }
 
 static burst_mask fanout_mask(const struct fanout *fanout, uint16_t slot)
@@ -87,33 +85,59 @@ static bool is_link_local(const uint8_t mac[6])
     return memcmp(mac, prefix, sizeof(prefix)) == 0 && mac[5] < 0x10;
 }
 
-/* Learns the sources and sorts the frames by destination. */
+/* Where a frame goes: into a mask of the fanout, or to a counter of drops. */
+struct decision {
+    burst_mask *mask;
+    uint64_t *drops;
+};
+
+static struct decision decide_one(const struct bridge_port *from,
+                                  const struct ethernet_header *ethernet, uint32_t now_s,
+                                  struct counters *rx, struct fanout *fanout)
+{
+    struct fdb *fdb = from->bridge->fdb;
+    uint16_t slot;
+
+    fdb_learn(fdb, ethernet->source, from->slot, now_s);
+    if (ethernet->destination[0] & 1) {
+        if (is_link_local(ethernet->destination))
+            return (struct decision){.drops = &rx->drops[DROP_LINK_LOCAL]};
+        return (struct decision){.mask = &fanout->flood};
+    }
+    slot = fdb_lookup(fdb, ethernet->destination, now_s);
+    if (slot == FDB_NO_SLOT)
+        return (struct decision){.mask = &fanout->flood};
+    if (slot == from->slot)
+        return (struct decision){.drops = &rx->drops[DROP_SAME_PORT]};
+    return (struct decision){.mask = fanout_to(fanout, slot)};
+}
+
+static bool has_same_addresses(const struct ethernet_header *a, const struct ethernet_header *b)
+{
+    return memcmp(a->destination, b->destination, sizeof(a->destination)) == 0 &&
+           memcmp(a->source, b->source, sizeof(a->source)) == 0;
+}
+
+/*
+ * Learns the sources and sorts the frames by destination. Frames between the same two come in rows: what was
+ * decided for the one before holds.
+ */
 static void decide(const struct bridge_port *from, const struct burst *burst, uint32_t now_s,
                    struct counters *rx, struct fanout *fanout)
 {
-    struct fdb *fdb = from->bridge->fdb;
+    struct decision decision = {0};
 
     fanout->num = 0;
     fanout->flood = 0;
     for (unsigned i = 0; i < burst->num; i++) {
         const struct ethernet_header *ethernet = &burst->frames[i].ethernet;
-        uint16_t slot;
 
-        fdb_learn(fdb, ethernet->source, from->slot, now_s);
-        if (ethernet->destination[0] & 1) {
-            if (is_link_local(ethernet->destination))
-                counter_add(&rx->drops[DROP_LINK_LOCAL], 1);
-            else
-                fanout->flood |= UINT64_C(1) << i;
-            continue;
-        }
-        slot = fdb_lookup(fdb, ethernet->destination, now_s);
-        if (slot == FDB_NO_SLOT)
-            fanout->flood |= UINT64_C(1) << i;
-        else if (slot == from->slot)
-            counter_add(&rx->drops[DROP_SAME_PORT], 1);
+        if (i == 0 || !has_same_addresses(ethernet, &burst->frames[i - 1].ethernet))
+            decision = decide_one(from, ethernet, now_s, rx, fanout);
+        if (decision.mask)
+            *decision.mask |= UINT64_C(1) << i;
         else
-            fanout_add(fanout, slot, i);
+            counter_add(decision.drops, 1);
     }
 }
 
