@@ -6,10 +6,14 @@
  * line for writing, the second copies; so the lines are on their way, all at once, while the first ones
  * are filled. The driver's index moves once, at the end.
  */
+#include "base/prefetch.h"
 #include "virtio_net/header.h"
 #include "virtio_net/queue.h"
 #include "virtio_net/segment.h"
 #include "virtqueue/device.h"
+
+/* Beyond this the processor sees by itself where a copy goes on. */
+#define PREFETCH_MAX_BYTES 2048u
 
 /* The room that was taken for a frame. */
 struct reservation {
@@ -215,7 +219,7 @@ static ALWAYS_INLINE unsigned reserve_all(struct taker *taker, enum ring_format 
         if (!may_be_there(taker->queue, ring) || !reserve_plain(taker, ring, reservation))
             drop = reserve(taker, ring, reservation);
         if (__builtin_expect(drop == DROP_NUM, 1)) {
-            __builtin_prefetch(reservation->start, 1);
+            prefetch_head_for_writing(reservation->start, reservation->frame->len);
             num++;
             continue;
         }
@@ -244,6 +248,21 @@ static unsigned reserve_packed(struct taker *taker, const struct burst *burst, b
     return reserve_all(taker, RING_PACKED, burst, which, reservations);
 }
 
+/* What lies behind the heads of a large frame: both sides, while the one before it is copied. */
+static ALWAYS_INLINE void prefetch_rest(const struct reservation *reservation)
+{
+    const struct frame *frame = reservation->frame;
+    const uint8_t *from = frame->segments->iov_base;
+
+    if (__builtin_expect(frame->num_segments != 1 || reservation->room, 0))
+        return;
+    for (uint32_t at = PREFETCH_HEAD_BYTES; at < frame->len && at < PREFETCH_MAX_BYTES;
+         at += CACHE_LINE_BYTES) {
+        prefetch_for_reading(from + at);
+        prefetch_for_writing(reservation->start + at);
+    }
+}
+
 static void mark(struct shunt_virtqueue *queue, const struct reservation *reservation, uint32_t len)
 {
     if (reservation->room)
@@ -270,6 +289,8 @@ burst_mask receiveq_copy(struct shunt_virtqueue *queue, const struct net_format 
     for (unsigned i = 0; i < num; i++) {
         const struct reservation *reservation = &reservations[i];
 
+        if (i + 1 < num)
+            prefetch_rest(reservation + 1);
         fill(reservation, format->header_bytes);
         bytes += reservation->frame->len;
         if (__builtin_expect(queue->is_logging, 0))

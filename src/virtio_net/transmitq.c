@@ -6,6 +6,7 @@
  * in which each frame begins, the second copies the two headers out of it, checks the copies and fills in
  * the frames.
  */
+#include "base/prefetch.h"
 #include "virtio_net/header.h"
 #include "virtio_net/queue.h"
 #include "virtio_net/segment.h"
@@ -56,7 +57,7 @@ static ALWAYS_INLINE unsigned gather(struct shunt_virtqueue *queue, enum ring_fo
             burst->chains[num] = (struct used_chain){.id = plain.id, .num_descriptors = 1};
             frame->num_segments = !plain.is_writable;
             frame->len = plain.is_writable ? 0 : plain.len;
-            __builtin_prefetch(plain.start);
+            prefetch_head_for_reading(plain.start, plain.len);
         } else {
             result = gather_pieces(queue, ring, segments, BURST_MAX_SEGMENTS - num_segments,
                                    &burst->chains[num], frame);

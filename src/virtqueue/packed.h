@@ -20,6 +20,7 @@
 #ifndef VIRTQUEUE_PACKED_H
 #define VIRTQUEUE_PACKED_H
 
+#include "base/prefetch.h"
 #include "virtqueue/chain.h"
 
 static inline unsigned packed_idx(uint16_t position)
@@ -80,13 +81,23 @@ static inline struct packed_descriptor packed_load(const struct packed_descripto
     return copy.descriptor;
 }
 
-/* No count is known beforehand: as many as are asked for, if there is one. */
+/*
+ * No count is known beforehand: as many as are asked for, if there is one. What is taken is overwritten when it
+ * is returned: the lines are asked for writing at once.
+ */
 static inline unsigned packed_available(struct shunt_virtqueue *queue, unsigned most)
 {
-    const struct packed_descriptor *next =
-        &queue->packed.descriptors[packed_idx(queue->next_available)];
+    const unsigned in_line = CACHE_LINE_BYTES / sizeof(struct packed_descriptor);
+    uint16_t position = queue->next_available;
+    const struct packed_descriptor *next = &queue->packed.descriptors[packed_idx(position)];
 
-    return packed_is_available(LOAD_ACQUIRE(&next->flags), queue->next_available) ? most : 0;
+    if (!packed_is_available(LOAD_ACQUIRE(&next->flags), position))
+        return 0;
+    for (unsigned i = in_line; i < most && i < queue->size; i += in_line) {
+        position = packed_advance(position, in_line, queue->size);
+        prefetch_for_writing(&queue->packed.descriptors[packed_idx(position)]);
+    }
+    return most;
 }
 
 /* The rest of a chain whose first descriptor is available. */
