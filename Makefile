@@ -6,13 +6,14 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 LAYER ?=
+SCENARIOS ?=
 OPTIONS ?=
 TESTS = disabled
 GROUPS = build
 
 export BUILD KEEP
 
-.PHONY: all demo test soak install asan tsan lint format clean help setup
+.PHONY: all demo test soak bench bench-quick install asan tsan lint format clean help setup
 
 # Meson and the linter use all processors by themselves.
 .NOTPARALLEL:
@@ -38,6 +39,14 @@ soak: GROUPS += guest
 soak: all ## what guests must survive, 100 times each: kills, reconnects, migrations (half an hour)
 	@tests/guest/run --long
 
+bench: GROUPS += bench
+bench: all ## measure against testpmd and Open vSwitch, into build/bench.json; SCENARIOS=names (20 minutes)
+	@bench/run $(SCENARIOS)
+
+bench-quick: GROUPS += bench
+bench-quick: all ## the same, a short look (3 minutes)
+	@bench/run --quick $(SCENARIOS)
+
 asan: ## run all tests with the address and undefined-behaviour sanitizers, in build-asan/
 	@$(MAKE) --no-print-directory test BUILD=build-asan OPTIONS='-Db_sanitize=address,undefined -Db_lundef=false'
 
@@ -56,7 +65,7 @@ clean: ## remove what was built
 	@rm -rf $(BUILD) build-asan build-tsan build-lint
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 setup:
 	@tools/setup $(GROUPS)

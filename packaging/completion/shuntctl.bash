@@ -32,7 +32,8 @@ _shuntctl_values() {
     *.bridge) _shuntctl_names bridge ;;
     *.port) _shuntctl_names port ;;
     port.type) _shuntctl_types '' ;;
-    port.mode) echo server ;;
+    port.mode) echo server client ;;
+    port.packed | port.mergeable) echo on off ;;
     bridge.mode) echo learn patch ;;
     worker.mode) echo adaptive poll interrupt ;;
     esac
@@ -62,7 +63,7 @@ _shuntctl_keys() {
         of_type=$(_shuntctl_type_keys)
         echo "${of_type:-type bridge}" --dry-run
         ;;
-    "port set") echo bridge max-addresses socket queues device --dry-run ;;
+    "port set") echo bridge max-addresses socket mode queues size packed mergeable device --dry-run ;;
     "bridge add" | "bridge set") echo mode ageing --dry-run ;;
     "worker set") echo mode cpus count --dry-run ;;
     "port del" | "bridge del" | "config apply") echo --dry-run ;;

@@ -9,14 +9,12 @@
 
 #include "base/error.h"
 
-extern const struct port_class port_class_null, port_class_tap, port_class_vhost_user;
+extern const struct port_class port_class_null, port_class_tap, port_class_vhost_user,
+    port_class_virtio_user;
 
 /* To add a type: its file, and its name here. */
 const struct port_class *const port_classes[] = {
-    &port_class_vhost_user,
-    &port_class_tap,
-    &port_class_null,
-    NULL,
+    &port_class_vhost_user, &port_class_virtio_user, &port_class_tap, &port_class_null, NULL,
 };
 
 const struct port_class *port_class_find(const char *type)

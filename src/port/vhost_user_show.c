@@ -2,27 +2,15 @@
 /*
  * What `shuntctl port show` tells of a port for a guest. Parts that are not in use are left out.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "port/describe.h"
 #include "port/vhost_user.h"
 #include "vhost_user/wire.h"
 
 static json_t *number(uint64_t value)
 {
     return json_integer((json_int_t)value);
-}
-
-static json_t *names_of(uint64_t bits, const char *(*name)(unsigned bit))
-{
-    json_t *names = json_array();
-
-    for (unsigned bit = 0; bit < 64; bit++) {
-        if (feature_is_set(bits, bit) && name(bit))
-            json_array_append_new(names, json_string(name(bit)));
-    }
-    return names;
 }
 
 /* VIRTIO 1.3, 2.1 */
@@ -69,17 +57,6 @@ static const char *notification_kind(int fd, bool is_in_band)
     return fd >= 0 ? "eventfd" : "polled";
 }
 
-/*
- * Where the ring is: a free-running index of a split ring, and of a packed one an entry with the wrap
- * counter behind it.
- */
-static json_t *position(enum ring_format format, uint16_t place)
-{
-    if (format == RING_SPLIT)
-        return json_integer(place);
-    return json_sprintf("%u/%u", place & PACKED_POSITION_IDX, (place & PACKED_POSITION_WRAP) != 0);
-}
-
 /* With the virtqueue locked. */
 static json_t *describe_started(const struct backend_queue *queue)
 {
@@ -89,8 +66,8 @@ static json_t *describe_started(const struct backend_queue *queue)
     return json_pack("{s:s, s:i, s:o, s:o, s:s, s:s}", "format",
                      virtqueue->format == RING_PACKED ? "packed" : "split", "size",
                      (int)virtqueue->size, "available",
-                     position(virtqueue->format, virtqueue->next_available), "used",
-                     position(virtqueue->format, virtqueue->next_used), "kick",
+                     describe_position(virtqueue->format, virtqueue->next_available), "used",
+                     describe_position(virtqueue->format, virtqueue->next_used), "kick",
                      notification_kind(virtqueue->kick_fd, is_in_band), "call",
                      notification_kind(virtqueue->call_fd, is_in_band));
 }
@@ -131,29 +108,6 @@ static json_t *describe_rings(const struct port *port)
 
 /* --- Memory --------------------------------------------------------------------------------------------- */
 
-/* The size of the pages that back the mapping at `pages`, as the kernel tells it; 0: it does not. */
-static uint64_t page_bytes(const void *pages)
-{
-    static const char key[] = "KernelPageSize:";
-    FILE *file = fopen("/proc/self/smaps", "re");
-    uint64_t kilobytes = 0;
-    bool is_found = false;
-    char line[512];
-
-    while (file && kilobytes == 0 && fgets(line, sizeof(line), file)) {
-        char *end;
-        uint64_t start = strtoull(line, &end, 16);
-
-        if (*end == '-') /* "7f1200000000-7f1240000000 rw-s …": what follows is of this mapping */
-            is_found = (uintptr_t)pages >= start && (uintptr_t)pages < strtoull(end + 1, NULL, 16);
-        else if (is_found && strncmp(line, key, strlen(key)) == 0)
-            kilobytes = strtoull(line + strlen(key), NULL, 10);
-    }
-    if (file)
-        fclose(file);
-    return kilobytes * 1024;
-}
-
 static json_t *describe_memory(const struct shunt_memory *memory)
 {
     json_t *regions = json_array();
@@ -161,10 +115,8 @@ static json_t *describe_memory(const struct shunt_memory *memory)
     for (unsigned i = 0; i < memory->num_regions; i++) {
         const struct memory_region *region = &memory->regions[i];
 
-        json_array_append_new(regions, json_pack("{s:I, s:I, s:I}", "guest_address",
-                                                 (json_int_t)region->range.addr, "bytes",
-                                                 (json_int_t)region->range.size, "page_bytes",
-                                                 (json_int_t)page_bytes(region->mapping.pages)));
+        json_array_append_new(regions, describe_region(region->range.addr, region->range.size,
+                                                       region->mapping.pages));
     }
     return regions;
 }
@@ -229,7 +181,7 @@ static json_t *describe_steering(const struct port *port)
     if (rss->steers)
         json_object_set_new(steering, "table_entries", json_integer(rss->mask + 1));
     if (rss->hash_types)
-        json_object_set_new(steering, "hash_types", names_of(rss->hash_types, hash_type_name));
+        json_object_set_new(steering, "hash_types", describe_bits(rss->hash_types, hash_type_name));
     return steering;
 }
 
@@ -311,11 +263,11 @@ void vhost_user_describe(const struct port *port, json_t *object)
     json_object_set_new(object, "link", json_string(is_link_up ? "up" : "down"));
     if (own->mtu > 0)
         json_object_set_new(object, "mtu", json_integer(own->mtu));
-    json_object_set_new(object, "features", names_of(backend->features, feature_name));
+    json_object_set_new(object, "features", describe_bits(backend->features, feature_name));
     json_object_set_new(object, "protocol_features",
-                        names_of(backend->protocol_features, protocol_feature_name));
+                        describe_bits(backend->protocol_features, protocol_feature_name));
     if (backend_has_protocol(backend, WIRE_PROTOCOL_F_STATUS))
-        json_object_set_new(object, "status", names_of(backend->status, status_name));
+        json_object_set_new(object, "status", describe_bits(backend->status, status_name));
     if (own->has_control_queue)
         describe_control(port, object);
     json_object_set_new(object, "steering", describe_steering(port));

@@ -43,6 +43,15 @@ static inline void driver_queue_free_slot(struct shunt_driver_queue *queue, uint
     queue->end_free = driver_queue_following(queue, queue->end_free);
 }
 
+/* The slot that will be taken after `ahead` (< num_free) others. */
+static inline uint16_t driver_queue_slot_ahead(const struct shunt_driver_queue *queue,
+                                               unsigned ahead)
+{
+    unsigned at = queue->first_free + ahead;
+
+    return queue->free_slots[at >= queue->size ? at - queue->size : at];
+}
+
 /* The id that the next chain will have, if there is room for it. */
 static inline uint16_t driver_queue_next_id(const struct shunt_driver_queue *queue)
 {

@@ -20,7 +20,7 @@ def interfaces():
 def test_types(folder):
     """port.types tells of every option what it takes."""
     types = {entry["type"]: entry for entry in Shuntd(folder).call("port.types")}
-    expect_equal(sorted(types), ["null", "tap", "vhost-user"])
+    expect_equal(sorted(types), ["null", "tap", "vhost-user", "virtio-user"])
     options = {option["key"]: option for option in types["vhost-user"]["options"]}
     expect_equal((options["queues"]["kind"], options["queues"]["min"], options["queues"]["max"],
                   options["queues"]["default"]), ("number", 1, 128, "1"))

@@ -25,21 +25,24 @@ def available(megabytes):
     page_kB = meminfo("Hugepagesize")
     wanted = -(-megabytes * 1024 // page_kB)
     missing = max(0, wanted - meminfo("HugePages_Free"))
-    before = int(RESERVED.read_text())
+    borrowed = 0
     try:
         if missing:
-            reserve(before + missing)
+            borrowed = reserve_more(missing)
         if (free := meminfo("HugePages_Free")) < wanted:
             raise NoHugepages(f"{wanted} free huge pages of {page_kB} kB are needed, and only "
                               f"{free} can be had")
         yield
     finally:
-        if missing:
-            reserve(before)
+        if borrowed:
+            reserve_more(-borrowed)
 
 
-def reserve(pages):
+def reserve_more(pages):
+    """More or fewer than there are now: others may borrow some at the same time. How many it became."""
+    before = int(RESERVED.read_text())
     try:
-        RESERVED.write_text(str(pages))
+        RESERVED.write_text(str(max(0, before + pages)))
     except OSError as error:
         raise NoHugepages(f"{RESERVED}: {error.strerror}") from None
+    return int(RESERVED.read_text()) - before

@@ -149,21 +149,37 @@ static bool wait_until_ready(const char *control)
     return false;
 }
 
+int lab_start(struct lab *lab)
+{
+    char control[128];
+
+    lab_path(lab, control, sizeof(control), "control");
+    lab->pid = lab_spawn(lab, "shuntd.log", "shuntd", "--control", control, NULL);
+    if (wait_until_ready(control))
+        return 0;
+    lab_print_output(lab, "shuntd.log");
+    return -1;
+}
+
+int lab_begin(struct lab *lab)
+{
+    *lab = (struct lab){.folder = "/tmp/shunt-lab-XXXXXX"};
+    return mkdtemp(lab->folder) ? lab_start(lab) : -1;
+}
+
 int lab_setup(void **state)
 {
     static struct lab lab;
-    char control[128];
 
-    lab = (struct lab){.folder = "/tmp/shunt-lab-XXXXXX"};
-    if (!mkdtemp(lab.folder))
-        return -1;
-    lab_path(&lab, control, sizeof(control), "control");
-    lab.pid = lab_spawn(&lab, "shuntd.log", "shuntd", "--control", control, NULL);
     *state = &lab;
-    if (wait_until_ready(control))
-        return 0;
-    lab_print_output(&lab, "shuntd.log");
-    return -1;
+    return lab_begin(&lab);
+}
+
+void lab_kill(struct lab *lab)
+{
+    kill(lab->pid, SIGKILL);
+    waitpid(lab->pid, NULL, 0);
+    lab->pid = 0;
 }
 
 void lab_end(struct lab *lab)
@@ -179,10 +195,9 @@ void lab_end(struct lab *lab)
 }
 
 /* What is left in the folder besides the outputs is a socket that was not removed. */
-int lab_teardown(void **state)
+int lab_finish(struct lab *lab)
 {
     static const char *const outputs[] = {"shuntd.log", "shuntctl.log", "other.log"};
-    struct lab *lab = *state;
     int status = lab->pid ? lab_stop(lab->pid) : 0;
     char path[128];
 
@@ -195,6 +210,11 @@ int lab_teardown(void **state)
     if (rmdir(lab->folder) < 0)
         print_message("%s: %s\n", lab->folder, strerror(errno));
     return status;
+}
+
+int lab_teardown(void **state)
+{
+    return lab_finish(*state);
 }
 
 /* --- shuntctl --------------------------------------------------------------------------------------- */

@@ -20,6 +20,14 @@ struct lab {
 int lab_setup(void **state);
 int lab_teardown(void **state);
 
+/* The same for a test with several. 0 when all is well. */
+int lab_begin(struct lab *lab);
+int lab_finish(struct lab *lab);
+
+/* Ends shuntd as a crash would, and starts it again, without ports. */
+void lab_kill(struct lab *lab);
+int lab_start(struct lab *lab);
+
 /* Ends shuntd by SIGTERM: within 5 s, with status 0, and without leaving a socket. */
 void lab_end(struct lab *lab);
 

@@ -39,9 +39,9 @@ static const struct port_events events = {.queue_changed = on_queue, .state_chan
 
 static void test_classes(void **state)
 {
-    static const char *const types[] = {"vhost-user", "tap", "null"};
+    static const char *const types[] = {"vhost-user", "virtio-user", "tap", "null"};
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         assert_non_null(port_class_find(types[i]));
         assert_string_equal(port_class_find(types[i])->type, types[i]);
         assert_non_null(port_class_find(types[i])->help);
