@@ -356,6 +356,16 @@ static void say_ring_moves(struct shunt_backend *backend, unsigned idx)
     backend_tell_queue(backend, idx);
 }
 
+static bool is_running(struct shunt_virtqueue *virtqueue)
+{
+    bool runs;
+
+    shunt_virtqueue_lock(virtqueue);
+    runs = virtqueue->is_running;
+    shunt_virtqueue_unlock(virtqueue);
+    return runs;
+}
+
 /* A ring that was not seen to move yet. */
 static int on_early_kick(struct shunt_backend *backend, unsigned idx, struct shunt_error *error)
 {
@@ -372,7 +382,7 @@ static int on_early_kick(struct shunt_backend *backend, unsigned idx, struct shu
     if (result < 0)
         return result;
     /* Behind a vIOMMU we may not know where the ring lies yet. */
-    is_telling = queue->virtqueue->is_running && !backend->is_memory_shared;
+    is_telling = !backend->is_memory_shared && is_running(queue->virtqueue);
     if (virtqueue_has_moved(queue->virtqueue))
         say_ring_moves(backend, idx);
     else if (is_telling && queue->num_empty_kicks++ > 0)
