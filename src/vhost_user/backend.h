@@ -206,8 +206,8 @@ void queue_signal_event(void *ctx);
 bool backend_is_suspended(const struct shunt_backend *backend);
 
 /*
- * All queues, for what concerns the whole device: memory. From the highest index down, so that a
- * worker that holds one queue of a device may take one with a lower index.
+ * All queues, for what concerns the whole device: memory. First those with odd indices, then those with even
+ * ones: a worker that holds a network device's transmitq may take any receiveq.
  */
 void backend_lock_queues(struct shunt_backend *backend);
 void backend_unlock_queues(struct shunt_backend *backend);

@@ -31,10 +31,17 @@
 #include "base/event.h"
 #include "vhost_user/backend.h"
 
+/* Every second queue, from `first` on. */
+static void lock_half(struct shunt_backend *backend, unsigned first)
+{
+    for (unsigned i = first; i < backend->config.num_virtqueues; i += 2)
+        shunt_virtqueue_lock(backend->queues[i].virtqueue);
+}
+
 void backend_lock_queues(struct shunt_backend *backend)
 {
-    for (unsigned i = backend->config.num_virtqueues; i-- > 0;)
-        shunt_virtqueue_lock(backend->queues[i].virtqueue);
+    lock_half(backend, 1);
+    lock_half(backend, 0);
 }
 
 void backend_unlock_queues(struct shunt_backend *backend)
