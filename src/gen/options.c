@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gen/options.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -284,14 +285,18 @@ static int take_id(struct options *options, const char *value)
 
 static int take_to(struct options *options, const char *value)
 {
-    unsigned mac[6];
-    char more;
+    const char *at = value;
 
-    if (sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-               &mac[5], &more) != 6)
-        return complain("--to '%s': must be an address such as 52:54:00:12:34:56", value);
-    for (unsigned i = 0; i < 6; i++)
-        options->to_mac[i] = (uint8_t)mac[i];
+    for (unsigned i = 0; i < 6; i++) {
+        char *end;
+        unsigned long byte = strtoul(at, &end, 16);
+
+        if (!isxdigit((unsigned char)*at) || end > at + 2 || byte > 0xff ||
+            *end != (i < 5 ? ':' : '\0'))
+            return complain("--to '%s': must be an address such as 52:54:00:12:34:56", value);
+        options->to_mac[i] = (uint8_t)byte;
+        at = end + 1;
+    }
     options->has_to_mac = true;
     return OPTIONS_GO_ON;
 }

@@ -245,9 +245,8 @@ static bool arm(const struct port *port)
 
         may_sleep &= shunt_driver_queue_arm(port->receivers[i].queue);
         is_blocked = shunt_driver_queue_num_free(transmitq) < shunt_driver_queue_size(transmitq);
-        if (port->options->role == ROLE_ECHO)
-            may_sleep &= shunt_driver_queue_arm(transmitq);
-        else if (port_sends(port) && is_blocked && !port->is_limited)
+        if (port->options->role == ROLE_ECHO ||
+            (port_sends(port) && is_blocked && !port->is_limited))
             may_sleep &= shunt_driver_queue_arm(transmitq);
     }
     return may_sleep;

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "virtqueue/driver.h"
 
-#define CACHE_LINE_BYTES UINT64_C(64)
+#define LINE_BYTES UINT64_C(64)
 
 /* No slot: what the available ring holds before it is written. */
 #define NO_HEAD UINT16_MAX
@@ -61,7 +61,7 @@ struct layout {
 
 static uint64_t whole_lines(uint64_t bytes)
 {
-    return (bytes + CACHE_LINE_BYTES - 1) & ~(CACHE_LINE_BYTES - 1);
+    return (bytes + LINE_BYTES - 1) & ~(LINE_BYTES - 1);
 }
 
 static struct layout layout_of(uint16_t size, unsigned max_indirect)

@@ -79,7 +79,7 @@ void plug_dispatch(struct port *const *ports, unsigned num, int timeout_ms)
     if (poll(fds, num, timeout_ms) < 0)
         fail_msg("%s", strerror(errno));
     for (unsigned i = 0; i < num; i++) {
-        if (fds[i].revents)
+        if (ports[i] && fds[i].revents)
             ports[i]->class->dispatch(ports[i]);
     }
 }
