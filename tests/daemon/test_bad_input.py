@@ -79,9 +79,9 @@ def test_unknown_types_and_keys(folder):
     """What there is not is answered with what there is."""
     shuntd = start(folder)
     shuntd.refused("port.add", r"ports\.p\.type: unknown type 'vhostuser'; there are: "
-                               r"vhost-user, tap, null", name="p", type="vhostuser")
-    shuntd.refused("port.add", r"ports\.p: 'type' is missing; there are: vhost-user, tap, null",
-                   name="p")
+                               r"vhost-user, virtio-user, tap, null", name="p", type="vhostuser")
+    shuntd.refused("port.add", r"ports\.p: 'type' is missing; there are: vhost-user, virtio-user, tap, "
+                               r"null", name="p")
     shuntd.refused("port.add", r"ports\.p: unknown key 'sokcet'; there are: type, bridge, "
                                r"max-addresses, socket, mode, queues, .*", name="p",
                    type="vhost-user", sokcet="/x")

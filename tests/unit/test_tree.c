@@ -149,15 +149,19 @@ static void test_sections(void **state)
 
 static void test_types(void **state)
 {
-    assert_refused("ports:\n  vm1:\n    type: vhostuser\n",
-                   "f:3:11: ports.vm1.type: unknown type 'vhostuser'; there are: vhost-user, tap, "
-                   "null");
-    assert_refused("ports:\n  vm1:\n    socket: /x\n",
-                   "f:2:3: ports.vm1: 'type' is missing; there are: vhost-user, tap, null");
-    assert_refused("ports: {vm1: {type: }}",
-                   "f:1:21: ports.vm1.type: not a text; expected one of: vhost-user, tap, null");
-    assert_json_refused("{\"ports\": {\"p\": {\"type\": 1}}}",
-                        "ports.p.type: not a text; expected one of: vhost-user, tap, null");
+    assert_refused(
+        "ports:\n  vm1:\n    type: vhostuser\n",
+        "f:3:11: ports.vm1.type: unknown type 'vhostuser'; there are: vhost-user, virtio-user, "
+        "tap, null");
+    assert_refused(
+        "ports:\n  vm1:\n    socket: /x\n",
+        "f:2:3: ports.vm1: 'type' is missing; there are: vhost-user, virtio-user, tap, null");
+    assert_refused(
+        "ports: {vm1: {type: }}",
+        "f:1:21: ports.vm1.type: not a text; expected one of: vhost-user, virtio-user, tap, null");
+    assert_json_refused(
+        "{\"ports\": {\"p\": {\"type\": 1}}}",
+        "ports.p.type: not a text; expected one of: vhost-user, virtio-user, tap, null");
 }
 
 static void test_options(void **state)
