@@ -84,12 +84,6 @@ void virtio_user_rx_resume(struct virtio_user_rx *rx)
 
 /* --- Frames ----------------------------------------------------------------------------------- */
 
-/* No offload was negotiated. */
-static bool is_plain(const struct net_header *header)
-{
-    return !(header->flags & NET_HEADER_F_NEEDS_CSUM) && header->gso_type == NET_HEADER_GSO_NONE;
-}
-
 static ALWAYS_INLINE void copy_ethernet(struct frame *frame)
 {
     struct segment_cursor cursor = segment_start(frame->segments);
@@ -122,7 +116,7 @@ static ALWAYS_INLINE enum drop open_frame(const struct iovec *buffers, unsigned 
     frame->len = (uint32_t)len - NET_HEADER_BYTES;
     copy_ethernet(frame);
     atomic_signal_fence(memory_order_seq_cst); /* what follows looks at the copies only */
-    return __builtin_expect(is_plain(&header), 1) ? DROP_NUM : DROP_BAD_OFFLOAD;
+    return __builtin_expect(net_header_is_plain(&header), 1) ? DROP_NUM : DROP_BAD_OFFLOAD;
 }
 
 /* All buffers of the frame are there. */

@@ -38,6 +38,12 @@ static_assert(offsetof(struct net_header, hash_value) == NET_HEADER_BYTES, "behi
 #define NET_HEADER_F_NEEDS_CSUM 1
 #define NET_HEADER_GSO_NONE     0
 
+/* No offload was negotiated, so none may be asked for. */
+static inline bool net_header_is_plain(const struct net_header *header)
+{
+    return !(header->flags & NET_HEADER_F_NEEDS_CSUM) && header->gso_type == NET_HEADER_GSO_NONE;
+}
+
 static inline unsigned net_header_bytes(uint64_t features)
 {
     if (feature_is_set(features, NET_F_HASH_REPORT))

@@ -92,12 +92,6 @@ static unsigned gather_packed(struct shunt_virtqueue *queue, struct burst *burst
     return gather(queue, RING_PACKED, burst, rx);
 }
 
-/* The offload that a frame asks for: none was negotiated, so none may be asked for. */
-static bool is_offload_valid(const struct net_header *header)
-{
-    return !(header->flags & NET_HEADER_F_NEEDS_CSUM) && header->gso_type == NET_HEADER_GSO_NONE;
-}
-
 /* Moves the start of the frame to the cursor, behind which there is more. */
 static void cut_front(struct frame *frame, const struct segment_cursor *cursor)
 {
@@ -152,7 +146,7 @@ static ALWAYS_INLINE enum drop open_frame(struct frame *frame, unsigned header_b
         read_pieces(frame, header_bytes, &header);
     atomic_signal_fence(memory_order_seq_cst); /* what follows looks at the copies only */
     frame->len -= header_bytes;
-    return __builtin_expect(is_offload_valid(&header), 1) ? DROP_NUM : DROP_BAD_OFFLOAD;
+    return __builtin_expect(net_header_is_plain(&header), 1) ? DROP_NUM : DROP_BAD_OFFLOAD;
 }
 
 unsigned transmitq_lend(struct shunt_virtqueue *queue, const struct net_format *format,
