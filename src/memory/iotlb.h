@@ -20,6 +20,9 @@
  */
 #define IOTLB_MAX_ENTRIES 65536u
 
+/* The least that an IOMMU maps: what is asked for goes by it. */
+#define IOTLB_PAGE_BYTES UINT64_C(4096)
+
 struct iotlb;
 
 /* Makes an empty one over `memory`, which must outlive it. -ENOMEM. */

@@ -98,7 +98,7 @@ static int survey(struct shunt_virtqueue *queue, uint64_t addr, uint64_t len, un
         if (!host && queue->space->ring_addressing != RING_AT_IO)
             return -EINVAL;
         if (!host) {
-            uint64_t page = DIRTY_LOG_PAGE_BYTES - ((addr + done) & (DIRTY_LOG_PAGE_BYTES - 1));
+            uint64_t page = IOTLB_PAGE_BYTES - ((addr + done) & (IOTLB_PAGE_BYTES - 1));
 
             virtqueue_miss(queue, addr + done, access);
             piece = memory_min(page, len - done);

@@ -19,7 +19,7 @@ void virtqueue_miss(struct shunt_virtqueue *queue, uint64_t addr, unsigned acces
     for (unsigned i = 0; i < queue->num_misses; i++) {
         const struct iotlb_miss *miss = &queue->misses[i];
 
-        if ((miss->io_addr ^ addr) < DIRTY_LOG_PAGE_BYTES && miss->access == access)
+        if ((miss->io_addr ^ addr) < IOTLB_PAGE_BYTES && miss->access == access)
             return;
     }
     if (queue->num_misses == VIRTQUEUE_MAX_MISSES)
@@ -81,7 +81,7 @@ static void miss_buffer(struct shunt_virtqueue *queue, const struct buffer *buff
     uint64_t addr = buffer->addr, left = buffer->len;
 
     for (; left > 0 && *num_pages > 0; --*num_pages) {
-        uint64_t piece = DIRTY_LOG_PAGE_BYTES - (addr & (DIRTY_LOG_PAGE_BYTES - 1));
+        uint64_t piece = IOTLB_PAGE_BYTES - (addr & (IOTLB_PAGE_BYTES - 1));
 
         if (!is_known(queue, addr, access))
             virtqueue_miss(queue, addr, access);

@@ -358,7 +358,7 @@ void virtqueue_stop(struct shunt_virtqueue *queue)
 
 /*
  * What is no longer known is asked for before it is needed: a guest whose IOMMU forgets all at once does so every
- * few milliseconds, and a frame for it cannot wait for the answer.
+ * few milliseconds, and a frame for it would have to wait in the backlog every time.
  */
 static void look_ahead(struct shunt_virtqueue *queue)
 {
